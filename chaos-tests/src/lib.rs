@@ -1,1 +1,12 @@
-//! Skep.
+//! Clusters of real processes under faults: starts them, kills them, cuts their power, and checks that what was acknowledged is there.
+//!
+//! The oracle is simple on purpose: a write that was answered with success is *acknowledged* and must be read back unchanged for ever; one
+//! that failed or timed out is *unknown* and may be there or not.
+
+pub mod client;
+pub mod cluster;
+pub mod content;
+pub mod oracle;
+pub mod power;
+pub mod skipped;
+pub mod wait;

@@ -1,0 +1,272 @@
+//! A cluster of real processes on loopback, made by `skep dev`.
+//!
+//! Only processes that were started here are ended, by their ids.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::wait::wait_for;
+
+/// How long a cluster may take until every node is ready.
+const READY_LIMIT: Duration = Duration::from_secs(90);
+/// Password of the admin in all tests.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// What `skep dev` writes when every node is ready.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ClusterFile {
+    /// The nodes in the order of their ids.
+    pub nodes: Vec<NodeEntry>,
+}
+
+/// A node in the file.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NodeEntry {
+    /// Its id.
+    pub id: u64,
+    /// URL of its API.
+    pub api: String,
+    /// Its process when the file was written.
+    pub pid: i32,
+    /// Its configuration.
+    pub config: PathBuf,
+    /// Its data folders.
+    pub data: Vec<PathBuf>,
+}
+
+/// How to make a cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// Nodes.
+    pub nodes: usize,
+    /// More arguments of `skep dev`.
+    pub arguments: Vec<String>,
+    /// Where it lives; a temporary folder if absent.
+    pub folder: Option<PathBuf>,
+    /// Variables of all processes.
+    pub environment: Vec<(String, String)>,
+}
+
+impl ClusterOptions {
+    /// So many nodes with everything else by default.
+    pub fn nodes(nodes: usize) -> Self {
+        Self { nodes, arguments: Vec::new(), folder: None, environment: Vec::new() }
+    }
+}
+
+/// A running cluster; ends with its value.
+#[derive(Debug)]
+pub struct Cluster {
+    options: ClusterOptions,
+    folder: PathBuf,
+    _temporary: Option<TempDir>,
+    port: u16,
+    dev: Child,
+    /// Nodes started again by hand.
+    own: Vec<(usize, Child)>,
+    /// What `skep dev` wrote.
+    pub file: ClusterFile,
+}
+
+/// The binary under test.
+///
+/// # Panics
+/// If it was not built: `cargo xtask test` builds it first.
+pub fn skep_binary() -> PathBuf {
+    if let Some(named) = std::env::var_os("SKEP_BIN") {
+        return PathBuf::from(named);
+    }
+    let own = std::env::current_exe().expect("a process knows its file");
+    let release = own.parent().and_then(Path::parent).expect("tests lie in target/release/deps");
+    let binary = release.join("skep");
+    assert!(binary.exists(), "{} is missing: build it by `cargo build --release --workspace --bins`", binary.display());
+    binary
+}
+
+fn free_ports(count: u16) -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = 20_000 + u16::try_from(std::process::id() % 200).expect("below 200") * 100;
+    loop {
+        let port = start + NEXT.fetch_add(count + 1, Ordering::Relaxed) % 20_000;
+        if (port..port + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return port;
+        }
+    }
+}
+
+impl Cluster {
+    /// Starts a cluster and waits until every node is ready.
+    ///
+    /// # Panics
+    /// If it does not get ready; its log is in the folder.
+    pub async fn start(options: ClusterOptions) -> Self {
+        let temporary = options.folder.is_none().then(|| TempDir::new().expect("a temporary folder"));
+        let folder = options.folder.clone().or_else(|| temporary.as_ref().map(|own| own.path().join("cluster"))).expect("one of both");
+        let port = free_ports(u16::try_from(options.nodes).expect("few nodes"));
+        let dev = spawn_dev(&options, &folder, port);
+        let mut cluster =
+            Self { options, folder, _temporary: temporary, port, dev, own: Vec::new(), file: ClusterFile { nodes: Vec::new() } };
+        cluster.wait_ready().await;
+        cluster
+    }
+
+    /// Ends everything and starts it again from what is on the disks.
+    pub async fn restart_all(&mut self) {
+        self.kill_all();
+        self.dev = spawn_dev(&self.options, &self.folder, self.port);
+        self.wait_ready().await;
+    }
+
+    async fn wait_ready(&mut self) {
+        let path = self.folder.join("cluster.json");
+        let dev = &mut self.dev;
+        let log = self.folder.with_extension("log");
+        self.file = wait_for("the cluster to be ready", READY_LIMIT, async || {
+            if let Ok(Some(status)) = dev.try_wait() {
+                let log = fs::read_to_string(&log).unwrap_or_default();
+                panic!("skep dev ended with {status}:\n{log}");
+            }
+            let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            serde_json::from_str(&text).map_err(|error| error.to_string())
+        })
+        .await;
+    }
+
+    /// A client of a node, by its place from 0, as the admin.
+    pub fn client(&self, place: usize) -> Client {
+        Client::new(&self.file.nodes[place].api, "admin", PASSWORD)
+    }
+
+    /// Clients of all nodes.
+    pub fn clients(&self) -> Vec<Client> {
+        (0..self.file.nodes.len()).map(|place| self.client(place)).collect()
+    }
+
+    /// Ends a node's process without warning.
+    pub fn kill(&mut self, place: usize) {
+        if let Some(found) = self.own.iter().position(|(own, _)| *own == place) {
+            let (_, mut child) = self.own.remove(found);
+            child.kill().expect("the child was started here");
+            child.wait().expect("it ends");
+            return;
+        }
+        signal(self.file.nodes[place].pid, Signal::KILL);
+    }
+
+    /// Starts a node again that was killed, and waits until it is ready.
+    pub async fn start_again(&mut self, place: usize) {
+        self.start_again_with(place, &[]).await;
+    }
+
+    /// The same with variables of its own.
+    pub async fn start_again_with(&mut self, place: usize, environment: &[(&str, &str)]) {
+        let log = fs::File::options().append(true).create(true).open(self.folder.with_extension(format!("n{place}.log"))).expect("a log");
+        let mut command = Command::new(skep_binary());
+        command.arg("node").arg("--config").arg(&self.file.nodes[place].config).stdin(Stdio::null());
+        command.stdout(log.try_clone().expect("a handle")).stderr(log).envs(environment.iter().copied());
+        let child = command.spawn().expect("the binary starts");
+        self.own.push((place, child));
+        self.wait_node_ready(place).await;
+    }
+
+    /// Waits until a node says that it is ready.
+    pub async fn wait_node_ready(&self, place: usize) {
+        let client = self.client(place);
+        wait_for("the node to be ready", READY_LIMIT, async || match client.open("/readyz").await? {
+            (status, _) if status.is_success() => Ok(()),
+            (status, text) => Err(format!("{status}: {text}")),
+        })
+        .await;
+    }
+
+    /// `skep status --json` by a node's configuration.
+    ///
+    /// # Errors
+    /// What the command said.
+    pub fn status(&self, place: usize) -> Result<serde_json::Value, String> {
+        let config = &self.file.nodes[place].config;
+        let output = Command::new(skep_binary()).args(["status", "--json", "--config"]).arg(config).output();
+        let output = output.map_err(|error| error.to_string())?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
+    }
+
+    /// Waits until nothing waits for repair.
+    pub async fn wait_repaired(&self, place: usize, limit: Duration) {
+        wait_for("full redundancy", limit, async || {
+            let status = self.status(place)?;
+            let datasources = status["datasources"].as_array().cloned().unwrap_or_default();
+            let all_there = !datasources.is_empty() && datasources.iter().all(|row| row["available"] == true);
+            match (all_there, status["repair_queue"].as_u64(), status["below_profile"].as_u64()) {
+                (true, Some(0), Some(0)) => Ok(()),
+                _still => Err(format!("{status}")),
+            }
+        })
+        .await;
+    }
+
+    /// Ends all processes without warning.
+    pub fn kill_all(&mut self) {
+        for (_, child) in &mut self.own {
+            let _already_dead = child.kill();
+            let _status = child.wait();
+        }
+        self.own.clear();
+        let pids: Vec<i32> = self.file.nodes.iter().map(|node| node.pid).collect();
+        let _already_dead = self.dev.kill();
+        let _status = self.dev.wait();
+        // Its children end with it; by their ids, in case it died before.
+        for pid in pids {
+            if is_skep(pid) {
+                signal(pid, Signal::KILL);
+            }
+        }
+        let _absent = fs::remove_file(self.folder.join("cluster.json"));
+    }
+
+    /// Where it lives.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.kill_all();
+    }
+}
+
+fn spawn_dev(options: &ClusterOptions, folder: &Path, port: u16) -> Child {
+    if let Some(parent) = folder.parent() {
+        fs::create_dir_all(parent).expect("the folder can be made");
+    }
+    let _absent = fs::remove_file(folder.join("cluster.json"));
+    let log = fs::File::create(folder.with_extension("log")).expect("a log beside the folder");
+    let mut command = Command::new(skep_binary());
+    command.args(["dev", "--nodes", &options.nodes.to_string(), "--port", &port.to_string(), "--admin-password", PASSWORD, "--dir"]);
+    command.arg(folder).args(&options.arguments).stdin(Stdio::null());
+    command.envs(options.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    command.stdout(log.try_clone().expect("a handle")).stderr(log).spawn().expect("the binary starts")
+}
+
+/// Guards against a process id that was given to somebody else since.
+fn is_skep(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("skep"))
+}
+
+fn signal(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _already_dead = kill_process(pid, signal);
+    }
+}
