@@ -164,18 +164,30 @@ impl Cluster {
 
     /// Starts a node again that was killed, and waits until it is ready.
     pub async fn start_again(&mut self, place: usize) {
-        self.start_again_with(place, &[]).await;
+        self.own.retain_mut(|(own, child)| *own != place || child.try_wait().is_ok_and(|status| status.is_none()));
+        let child = self.spawn_node(place, &[]);
+        self.own.push((place, child));
+        self.wait_node_ready(place).await;
     }
 
-    /// The same with variables of its own.
-    pub async fn start_again_with(&mut self, place: usize, environment: &[(&str, &str)]) {
+    fn spawn_node(&self, place: usize, environment: &[(&str, &str)]) -> Child {
         let log = fs::File::options().append(true).create(true).open(self.folder.with_extension(format!("n{place}.log"))).expect("a log");
         let mut command = Command::new(skep_binary());
         command.arg("node").arg("--config").arg(&self.file.nodes[place].config).stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a handle")).stderr(log).envs(environment.iter().copied());
-        let child = command.spawn().expect("the binary starts");
+        command.spawn().expect("the binary starts")
+    }
+
+    /// Starts a node with a failpoint armed, without waiting for anything.
+    pub fn start_armed(&mut self, place: usize, armed: &str) {
+        let child = self.spawn_node(place, &[("SKEP_FAILPOINTS", armed)]);
         self.own.push((place, child));
-        self.wait_node_ready(place).await;
+    }
+
+    /// Whether a node that was started again has ended.
+    pub fn has_ended(&mut self, place: usize) -> bool {
+        let found = self.own.iter_mut().find(|(own, _)| *own == place);
+        found.is_none_or(|(_, child)| child.try_wait().is_ok_and(|status| status.is_some()))
     }
 
     /// Waits until a node says that it is ready.

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `skep` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    skep::cli::run()
+}

@@ -1,0 +1,99 @@
+//! Somebody who signed in, for one request: the view its rights are decided over, and the way from paths to proofs.
+
+use std::sync::Arc;
+
+use skep_placement::ids::RecordId;
+use skep_raft::system_view::SystemView;
+
+use super::App;
+use crate::auth::authenticator::{Asking, SignedIn};
+use crate::auth::rights::{Account, Action, Administer, Authorized, Cluster, Job, Subject};
+use crate::error_code::Failure;
+use crate::request_context::RequestContext;
+use crate::service::Service;
+use crate::service::place::Place;
+use crate::service::user_path::UserPath;
+
+/// A caller.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    app: App,
+    who: Arc<SignedIn>,
+    view: SystemView,
+    context: RequestContext,
+}
+
+impl Caller {
+    pub(super) fn new(app: App, who: Arc<SignedIn>, view: SystemView, context: RequestContext) -> Self {
+        Self { app, who, view, context }
+    }
+
+    /// The same caller over a view that holds all that was acknowledged before now.
+    pub(crate) async fn refreshed(&self, context: &RequestContext) -> Result<Self, Failure> {
+        let view = self.service().metadata().system(context.deadline()).await?;
+        let who = self.who.still_valid(&view, self.app.authenticator().now_micros(&view)?)?;
+        Ok(Self { app: self.app.clone(), who: Arc::new(who), view, context: context.clone() })
+    }
+
+    pub(crate) fn app(&self) -> &App {
+        &self.app
+    }
+
+    pub(crate) fn service(&self) -> &Service {
+        self.app.service()
+    }
+
+    pub(crate) fn view(&self) -> &SystemView {
+        &self.view
+    }
+
+    pub(crate) fn context(&self) -> &RequestContext {
+        &self.context
+    }
+
+    pub(crate) fn asking(&self) -> Asking<'_> {
+        Asking { view: &self.view, remote: self.context.remote }
+    }
+
+    pub(crate) fn login(&self) -> &str {
+        &self.who.identity().login
+    }
+
+    pub(crate) fn user(&self) -> RecordId {
+        self.who.identity().user
+    }
+
+    pub(crate) fn is_admin(&self) -> bool {
+        self.who.identity().admin
+    }
+
+    /// The place of a path that names a workspace.
+    pub(crate) fn place(&self, path: UserPath) -> Result<Place, Failure> {
+        Place::find(&self.view, &self.who, path)
+    }
+
+    /// Decides about anything, over the view of this request.
+    pub(crate) fn authorize<A: Action, S: Subject>(&self, subject: S) -> Result<Authorized<A, S>, Failure> {
+        Authorized::decide(&self.view, Arc::clone(&self.who), subject)
+    }
+
+    /// The proof for the place of a path.
+    pub(crate) fn at<A: Action>(&self, path: &UserPath) -> Result<Authorized<A, Place>, Failure> {
+        self.authorize(self.place(path.clone())?)
+    }
+
+    /// The proof for one's own account.
+    pub(crate) fn own<A: Action>(&self) -> Result<Authorized<A, Account>, Failure> {
+        self.authorize(Account(self.user()))
+    }
+
+    /// The proof for administrators.
+    pub(crate) fn administer(&self) -> Result<Authorized<Administer, Cluster>, Failure> {
+        self.authorize(Cluster)
+    }
+
+    /// The proof for a job.
+    pub(crate) fn job<A: Action>(&self, job: RecordId) -> Result<Authorized<A, Job>, Failure> {
+        self.authorize(Job(job))
+    }
+}

@@ -1,0 +1,222 @@
+//! PROPFIND, PROPPATCH and MKCOL through `dav-server`, guarded before and after it.
+//!
+//! Before: small bodies, no document types, no infinite depth; the first page of a listing is read, so that what cannot be listed is refused with its own
+//! status. After: if reading failed midway the connection is cut, because `dav-server` passes over what it cannot read and would end a listing short.
+
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use dav_server::DavHandler;
+use futures_util::{StreamExt, stream};
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body_util::Full;
+
+use super::filesystem::FileSystem;
+use super::{context, refuse_root, refuse_workspace};
+use crate::app::Caller;
+use crate::auth::rights::{ReadTree, WriteTree};
+use crate::error_code::{ErrorCode, Failure};
+use crate::limits;
+use crate::ports::BodyError;
+use crate::rest::body::read_whole;
+use crate::service::listing::{FolderReader, ListRequest};
+use crate::service::user_path::UserPath;
+
+/// What travels through `dav-server` as its credentials: the caller, what was read already, and a slot for the true failure.
+#[derive(Clone)]
+pub(super) struct Travelling {
+    pub(super) caller: Caller,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    failure: Option<Failure>,
+    folder: Option<FolderReader>,
+}
+
+impl Travelling {
+    fn new(caller: Caller, folder: Option<FolderReader>) -> Self {
+        Self { caller, shared: Arc::new(Mutex::new(Shared { failure: None, folder })) }
+    }
+
+    /// Keeps the first failure.
+    pub(super) fn fail(&self, failure: Failure) {
+        self.shared.lock().expect("no holder of this lock panics").failure.get_or_insert(failure);
+    }
+
+    pub(super) fn failure(&self) -> Option<Failure> {
+        self.shared.lock().expect("no holder of this lock panics").failure.clone()
+    }
+
+    /// The folder whose first page was read before, once.
+    pub(super) fn take_folder(&self) -> Option<FolderReader> {
+        self.shared.lock().expect("no holder of this lock panics").folder.take()
+    }
+}
+
+/// Answers one of the three methods.
+pub(super) async fn handle(caller: Caller, path: &UserPath, mut parts: Parts, body: Body) -> Result<Response, Failure> {
+    let xml = read_whole(body, limits::XML_BODY_BYTES).await?;
+    refuse_document_type(&xml)?;
+    let folder = match parts.method.as_str() {
+        "PROPFIND" => {
+            if !has_finite_depth(&parts.headers)? {
+                return Ok(refuse_infinity());
+            }
+            first_page(&caller, path, &parts.headers).await?
+        }
+        "MKCOL" => {
+            refuse_root(path)?;
+            if !xml.is_empty() {
+                return Err(Failure::new(ErrorCode::BadRequest, "MKCOL: a body is not understood"));
+            }
+            None
+        }
+        _ => {
+            refuse_workspace(path)?;
+            let _may_change = caller.at::<WriteTree>(path)?;
+            None
+        }
+    };
+    let travelling = Travelling::new(caller.clone(), folder);
+    parts.uri = path_with_slash(&parts)?;
+    let handler: DavHandler<Travelling> = DavHandler::builder().strip_prefix("/dav").filesystem(Box::new(FileSystem)).build_handler();
+    let request = Request::from_parts(parts, Full::new(xml));
+    let answered = handler.handle_guarded(request, caller.login().to_owned(), travelling.clone()).await;
+    let failed = !answered.status().is_success();
+    if let Some(failure) = travelling.failure().filter(|_| failed) {
+        return Err(failure);
+    }
+    Ok(guarded(answered, travelling))
+}
+
+/// The answer, whose end is an error if reading failed midway.
+fn guarded(answered: http::Response<dav_server::body::Body>, travelling: Travelling) -> Response {
+    let (parts, body) = answered.into_parts();
+    let pieces = body.map(|piece| piece.map_err(|error| BodyError::Broken(error.to_string())));
+    let end = stream::once(async move {
+        match travelling.failure() {
+            Some(failure) => {
+                crate::rest::wire::log(&failure);
+                Err(BodyError::Broken(failure.to_string()))
+            }
+            None => Ok(Bytes::new()),
+        }
+    });
+    // The last piece closes the document; it is held back until it is known that nothing failed.
+    Response::from_parts(parts, Body::from_stream(held_back(pieces.chain(end))))
+}
+
+/// Passes pieces on one behind, so that an error at the end goes out instead of the last piece.
+fn held_back<S>(pieces: S) -> impl futures_util::Stream<Item = Result<Bytes, BodyError>> + Send + 'static
+where
+    S: futures_util::Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
+{
+    let state = (Box::pin(pieces), None::<Bytes>);
+    stream::try_unfold(state, |(mut pieces, mut held)| async move {
+        loop {
+            match pieces.next().await {
+                Some(Ok(piece)) if piece.is_empty() => {}
+                Some(Ok(piece)) => {
+                    if let Some(before) = held.replace(piece) {
+                        return Ok(Some((before, (pieces, held))));
+                    }
+                }
+                Some(Err(error)) => return Err(error),
+                None => return Ok(held.take().map(|last| (last, (pieces, None)))),
+            }
+        }
+    })
+}
+
+/// Entities could name files or grow without end; no client needs them.
+fn refuse_document_type(xml: &[u8]) -> Result<(), Failure> {
+    let bad = |why: &str| Err(Failure::new(ErrorCode::BadRequest, why));
+    if xml.contains(&0) || xml.starts_with(&[0xfe, 0xff]) || xml.starts_with(&[0xff, 0xfe]) {
+        return bad("the XML of a request is in UTF-8");
+    }
+    if xml.windows(9).any(|window| window.eq_ignore_ascii_case(b"<!DOCTYPE"))
+        || xml.windows(8).any(|window| window.eq_ignore_ascii_case(b"<!ENTITY"))
+    {
+        return bad("the XML of a request has no document type");
+    }
+    Ok(())
+}
+
+/// A missing depth means infinity. Source: RFC 4918, section 9.1.
+fn has_finite_depth(headers: &HeaderMap) -> Result<bool, Failure> {
+    match headers.get("depth").map(HeaderValue::as_bytes) {
+        Some(b"0" | b"1") => Ok(true),
+        None => Ok(false),
+        Some(value) if value.eq_ignore_ascii_case(b"infinity") => Ok(false),
+        Some(_) => Err(Failure::new(ErrorCode::BadRequest, "Depth: it is 0, 1 or infinity")),
+    }
+}
+
+fn refuse_infinity() -> Response {
+    let xml = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:error xmlns:D=\"DAV:\"><D:propfind-finite-depth/></D:error>\n";
+    (StatusCode::FORBIDDEN, [(CONTENT_TYPE, "application/xml; charset=utf-8")], xml).into_response()
+}
+
+/// Reads the first page of a folder whose members are asked for.
+async fn first_page(caller: &Caller, path: &UserPath, headers: &HeaderMap) -> Result<Option<FolderReader>, Failure> {
+    if path.slug().is_none() || headers.get("depth").is_none_or(|depth| depth.as_bytes() != b"1") {
+        return Ok(None);
+    }
+    let proof = caller.at::<ReadTree>(path)?;
+    match caller.service().open_folder(proof, ListRequest::default(), &context(caller)).await {
+        Ok(folder) => Ok(Some(folder)),
+        // A file has no members; its own properties are asked for.
+        Err(failure) if failure.code == ErrorCode::NotAFolder => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// `/dav` itself is known to `dav-server` only with its slash.
+fn path_with_slash(parts: &Parts) -> Result<http::Uri, Failure> {
+    let path = parts.uri.path();
+    let path = if path == "/dav" { "/dav/" } else { path };
+    path.parse().map_err(|_no_uri| Failure::new(ErrorCode::BadRequest, "the path is malformed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::{StreamExt, stream};
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::{has_finite_depth, held_back, refuse_document_type};
+    use crate::ports::BodyError;
+
+    #[test]
+    fn document_types_are_refused() {
+        assert!(refuse_document_type(b"<?xml version=\"1.0\"?><propfind xmlns=\"DAV:\"><allprop/></propfind>").is_ok());
+        for bad in [&b"<!DOCTYPE x>"[..], b" <!doctype x [<!entity a \"b\">]>", b"\xff\xfe<\0!\0", b"a\0b"] {
+            assert!(refuse_document_type(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_depth_is_infinity() {
+        let of = |value: &'static str| {
+            has_finite_depth(&HeaderMap::from_iter([(HeaderName::from_static("depth"), HeaderValue::from_static(value))]))
+        };
+        assert_eq!((of("0"), of("1"), of("infinity"), has_finite_depth(&HeaderMap::new())), (Ok(true), Ok(true), Ok(false), Ok(false)));
+        assert!(of("7").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_listing_that_failed_does_not_get_its_end() {
+        let piece = |text: &'static str| Ok(Bytes::from_static(text.as_bytes()));
+        let broken = || Err(BodyError::Broken("no quorum".to_owned()));
+        let good: Vec<_> = held_back(stream::iter([piece("a"), piece(""), piece("end"), piece("")])).collect().await;
+        assert_eq!(good, [piece("a"), piece("end")]);
+        let cut: Vec<_> = held_back(stream::iter([piece("a"), piece("end"), broken()])).collect().await;
+        assert_eq!(cut, [piece("a"), broken()]);
+    }
+}

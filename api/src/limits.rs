@@ -1,0 +1,94 @@
+//! The maximum of every queue, body, name, wait and retry of this crate.
+
+use std::time::Duration;
+
+/// How long one request waits for metadata, all its questions together; a body read in between starts it anew.
+pub const METADATA_WAIT: Duration = Duration::from_millis(4_000);
+/// How long a job's command may take.
+pub const JOB_STEP_WAIT: Duration = Duration::from_secs(10);
+/// Longest a client may be silent within a body.
+pub const BODY_SILENCE: Duration = Duration::from_secs(60);
+/// Longest wait for the head of a request.
+pub const HEAD_WAIT: Duration = Duration::from_secs(30);
+/// Longest TLS handshake.
+pub const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+/// Longest wait for open requests when the server stops.
+pub const DRAIN_WAIT: Duration = Duration::from_secs(30);
+/// Open connections.
+pub const CONNECTIONS: usize = 4_096;
+/// Streams of one HTTP/2 connection.
+pub const STREAMS_PER_CONNECTION: u32 = 128;
+/// Bytes of a JSON or form body.
+pub const JSON_BODY_BYTES: usize = 1024 * 1024;
+/// Bytes of the XML body of a WebDAV request.
+pub const XML_BODY_BYTES: usize = 32 * 1024;
+/// Bytes of a request's head.
+pub const HEAD_BYTES: usize = 64 * 1024;
+/// Bytes of a name in a path.
+pub const NAME_BYTES: usize = 255;
+/// Names in a path.
+pub const PATH_DEPTH: usize = 256;
+/// Paths in one request.
+pub const PATHS_PER_REQUEST: usize = 1_000;
+/// Entries in one page of a listing.
+pub const PAGE_ENTRIES: u32 = 1_000;
+/// Entries of a folder that are sorted in memory.
+pub const SORTED_ENTRIES: usize = 10_000;
+/// Chunks in the first page of a manifest.
+pub const CHUNKS_PER_PAGE: u32 = 256;
+/// Password checks that run at once: each takes 19 MiB.
+pub const PASSWORD_CHECKS: usize = 2;
+/// Bytes of a password.
+pub const PASSWORD_BYTES: usize = 1_024;
+/// Shortest new password, characters.
+pub const PASSWORD_CHARACTERS_MIN: usize = 8;
+/// How long a verified Basic password is remembered.
+pub const PASSWORD_REMEMBERED: Duration = Duration::from_secs(600);
+/// Remembered passwords.
+pub const PASSWORDS_REMEMBERED: usize = 10_000;
+/// Failed sign-ins of one login from one address within [`ATTEMPT_WINDOW`].
+pub const ATTEMPTS_PER_LOGIN: u32 = 10;
+/// Failed sign-ins from one address within [`ATTEMPT_WINDOW`].
+pub const ATTEMPTS_PER_ADDRESS: u32 = 100;
+/// The window of failed sign-ins.
+pub const ATTEMPT_WINDOW: Duration = Duration::from_secs(600);
+/// Rows of the table of failed sign-ins.
+pub const ATTEMPTS_REMEMBERED: usize = 20_000;
+/// Bytes of a token as sent.
+pub const TOKEN_BYTES: usize = 256;
+/// Lifetime of a session that a program opens.
+pub const SESSION_LIFETIME: Duration = Duration::from_secs(3_600);
+/// Lifetime of a session in a browser.
+pub const BROWSER_SESSION_LIFETIME: Duration = Duration::from_secs(8 * 3_600);
+/// Bytes of a request id taken from a client.
+pub const REQUEST_ID_BYTES: usize = 64;
+/// Homes of users that are known to exist.
+pub const HOMES_REMEMBERED: usize = 10_000;
+/// Tries to find a free name for a copy beside its source.
+pub const COPY_NAMES: u32 = 100;
+/// Jobs that one node works on at once.
+pub const JOBS_AT_ONCE: usize = 2;
+/// Jobs a request may list.
+pub const JOBS_LISTED: usize = 500;
+/// How long a claim of a job holds.
+pub const JOB_LEASE: Duration = Duration::from_secs(30);
+/// How often a job's progress is written.
+pub const JOB_REPORT: Duration = Duration::from_secs(5);
+/// How often a node looks for jobs whose lease ran out.
+pub const JOB_SEARCH: Duration = Duration::from_secs(2);
+/// Commands of one job in flight.
+pub const JOB_COMMANDS: usize = 32;
+/// Tries of one command of a job while the cluster is not available.
+pub const JOB_TRIES: u32 = 60;
+/// How long ended jobs are kept.
+pub const JOB_RETENTION: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// How often ended jobs and expired tokens are dropped.
+pub const HOUSEKEEPING: Duration = Duration::from_secs(600);
+/// Jobs or tokens dropped by one command.
+pub const HOUSEKEEPING_STEP: u32 = 500;
+/// How long a WebDAV request waits for the job it started.
+pub const DAV_JOB_WAIT: Duration = Duration::from_secs(120);
+/// Users in one page of a listing.
+pub const USERS_LISTED: usize = 1_000;
+/// How often an open stream has its rights decided again; a revoke ends it within a minute.
+pub const STREAM_RIGHTS_CHECK: Duration = Duration::from_secs(30);

@@ -1,0 +1,612 @@
+//! The messages of the REST face with the field names clients expect. 64-bit numbers are strings, enums are names.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::wire::number;
+use crate::error_code::Failure;
+
+/// An error.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(as = restError)]
+pub(crate) struct RestError {
+    /// The HTTP status.
+    pub code: String,
+    /// What went wrong, short.
+    pub title: String,
+    /// Where, why, and what to do.
+    pub detail: String,
+    /// Who says it.
+    pub source: String,
+    /// `code`: the name of the failure, for programs.
+    pub meta: BTreeMap<String, String>,
+}
+
+impl RestError {
+    pub(crate) fn of(failure: &Failure) -> Self {
+        Self {
+            code: failure.code.rest_status().as_u16().to_string(),
+            title: failure.code.title().to_owned(),
+            detail: failure.detail.clone(),
+            source: "skep".to_owned(),
+            meta: BTreeMap::from([("code".to_owned(), failure.code.name().to_owned())]),
+        }
+    }
+}
+
+/// A file or folder.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(as = treeNode)]
+pub(crate) struct TreeNode {
+    /// Its id.
+    pub uuid: String,
+    /// `slug/dir/file` as the caller sees it; the root is empty.
+    pub path: String,
+    /// LEAF or COLLECTION.
+    #[serde(rename = "Type")]
+    pub kind: &'static str,
+    /// Bytes, of a folder with all below it.
+    pub size: String,
+    /// Seconds since the Unix epoch.
+    #[serde(rename = "MTime")]
+    pub mtime: String,
+    /// Unix permission bits.
+    pub mode: i32,
+    /// Changes with the content.
+    pub etag: String,
+    /// JSON texts by key.
+    pub meta_store: BTreeMap<String, String>,
+    /// The workspaces in which the caller sees it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub appears_in: Vec<AppearsIn>,
+}
+
+/// A workspace that a node appears in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(as = treeWorkspaceRelativePath)]
+pub(crate) struct AppearsIn {
+    /// Its id.
+    pub ws_uuid: String,
+    /// Its label.
+    pub ws_label: String,
+    /// The path below it.
+    pub path: String,
+    /// Its slug.
+    pub ws_slug: String,
+    /// ADMIN, ROOM or LINK.
+    pub ws_scope: String,
+}
+
+/// A node as a client names it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct SentNode {
+    /// `slug/dir/file`.
+    pub path: String,
+    /// LEAF or COLLECTION.
+    #[serde(rename = "Type")]
+    pub kind: Option<String>,
+    /// Its id; a path is needed.
+    pub uuid: String,
+    /// JSON texts by key; `Contents` of a new file.
+    pub meta_store: BTreeMap<String, String>,
+    /// Seconds since the Unix epoch; 0: now.
+    #[serde(rename = "MTime", deserialize_with = "number")]
+    pub mtime: i64,
+}
+
+/// `restGetBulkMetaRequest`
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+#[schema(as = restGetBulkMetaRequest)]
+pub(crate) struct BulkRequest {
+    /// Paths; `p/*` is what lies in the folder `p`.
+    pub node_paths: Vec<String>,
+    /// Also what is noted on nodes.
+    pub all_meta_providers: bool,
+    /// Instead of the file its versions, newest first.
+    pub versions: bool,
+    /// Members to pass over.
+    #[serde(deserialize_with = "number")]
+    pub offset: i64,
+    /// Members wanted; 0: all.
+    #[serde(deserialize_with = "number")]
+    pub limit: i64,
+    /// `type`: LEAF or COLLECTION.
+    pub filters: BTreeMap<String, String>,
+    /// name, mtime, size or type.
+    pub sort_field: String,
+    /// Largest first.
+    pub sort_dir_desc: bool,
+}
+
+/// `restPagination`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(as = restPagination)]
+pub(crate) struct Pagination {
+    /// As asked for.
+    pub limit: i32,
+    /// As asked for.
+    pub current_offset: i32,
+    /// Members in all.
+    pub total: i32,
+    /// From 1.
+    pub current_page: i32,
+    /// At least 1.
+    pub total_pages: i32,
+    /// Of the page before; 0 on the first.
+    pub prev_offset: i32,
+    /// Of the page after; 0 on the last.
+    pub next_offset: i32,
+}
+
+impl Pagination {
+    /// Of a page, also an empty one and one past the end.
+    pub(crate) fn of(limit: u64, offset: u64, total: u64) -> Self {
+        let page = if limit == 0 { total.max(1) } else { limit };
+        let next = offset.saturating_add(page);
+        let number = |value: u64| i32::try_from(value).unwrap_or(i32::MAX);
+        Self {
+            limit: number(limit),
+            current_offset: number(offset),
+            total: number(total),
+            current_page: number((offset / page).saturating_add(1)),
+            total_pages: number(total.div_ceil(page).max(1)),
+            prev_offset: number(offset.saturating_sub(page)),
+            next_offset: if next < total { number(next) } else { 0 },
+        }
+    }
+}
+
+/// `restBulkMetaResponse`
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(as = restBulkMetaResponse)]
+pub(crate) struct BulkResponse {
+    /// What was asked for, in its order.
+    pub nodes: Vec<TreeNode>,
+    /// Always there.
+    pub pagination: Pagination,
+}
+
+/// `restHeadNodeResponse`
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(as = restHeadNodeResponse)]
+pub(crate) struct HeadNodeResponse {
+    /// The node.
+    pub node: TreeNode,
+}
+
+/// `restCreateNodesRequest`
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+#[schema(as = restCreateNodesRequest)]
+pub(crate) struct CreateNodesRequest {
+    /// What to make.
+    pub nodes: Vec<SentNode>,
+    /// Missing parents are made; an existing folder is no failure.
+    pub recursive: bool,
+    /// Not supported.
+    #[serde(rename = "TemplateUUID")]
+    pub template_uuid: String,
+}
+
+/// `restNodesCollection`
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(as = restNodesCollection)]
+pub(crate) struct NodesCollection {
+    /// What was made.
+    pub children: Vec<TreeNode>,
+}
+
+/// `restDeleteNodesRequest`
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+#[schema(as = restDeleteNodesRequest)]
+pub(crate) struct DeleteNodesRequest {
+    /// What to delete.
+    pub nodes: Vec<SentNode>,
+    /// Not to the recycle bin.
+    pub remove_permanently: bool,
+    /// Folders always go with all below them.
+    pub recursive: bool,
+}
+
+/// `restDeleteNodesResponse`
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(as = restDeleteNodesResponse)]
+pub(crate) struct DeleteNodesResponse {
+    /// The deletion has taken effect; these only note it.
+    pub delete_jobs: Vec<BackgroundJob>,
+}
+
+/// `restBackgroundJobResult`
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(as = restBackgroundJobResult)]
+pub(crate) struct BackgroundJob {
+    /// The job's id.
+    pub uuid: String,
+    /// For people.
+    pub label: String,
+    /// The first node it is about.
+    pub node_uuid: String,
+}
+
+/// `jobsListJobsRequest`
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+#[schema(as = jobsListJobsRequest)]
+pub(crate) struct ListJobsRequest {
+    /// A login; `*`: everybody's, for administrators.
+    pub owner: String,
+    /// Only these; empty: all.
+    #[serde(rename = "JobIDs")]
+    pub job_ids: Vec<String>,
+    /// Only jobs with a task in this state; Any or empty: all.
+    pub load_tasks: String,
+    /// Not of use: a job has one task.
+    #[serde(deserialize_with = "number")]
+    pub tasks_limit: i64,
+    /// Only jobs begun by events: there are none.
+    pub events_only: bool,
+    /// Only jobs begun by a timer: there are none.
+    pub timers_only: bool,
+}
+
+/// `restUserJobsCollection`
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(as = restUserJobsCollection)]
+pub(crate) struct JobsCollection {
+    /// Newest first.
+    pub jobs: Vec<JobMessage>,
+}
+
+/// `jobsJob`
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(as = jobsJob)]
+pub(crate) struct JobMessage {
+    /// With a prefix by its kind.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// The login of who asked.
+    pub owner: String,
+    /// For people.
+    pub label: String,
+    /// Seconds since the Unix epoch.
+    pub created_at: i32,
+    /// Seconds since the Unix epoch.
+    pub modified_at: i32,
+    /// Always true.
+    pub auto_start: bool,
+    /// The one task.
+    pub tasks: Vec<TaskMessage>,
+}
+
+/// `jobsTask`
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(as = jobsTask)]
+pub(crate) struct TaskMessage {
+    /// Its id.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// The job's id.
+    #[serde(rename = "JobID")]
+    pub job_id: String,
+    /// Queued, Running, Finished, Error or Interrupted.
+    pub status: &'static str,
+    /// For people.
+    pub status_message: String,
+    /// The login of who asked.
+    pub trigger_owner: String,
+    /// Seconds since the Unix epoch.
+    pub start_time: i32,
+    /// Seconds since the Unix epoch; 0: has not ended.
+    pub end_time: i32,
+    /// Can be stopped.
+    pub can_stop: bool,
+    /// Cannot be paused.
+    pub can_pause: bool,
+    /// Always true.
+    pub has_progress: bool,
+    /// 0 to 1.
+    pub progress: f32,
+}
+
+/// The body of `PUT /jobs/user/{JobName}`.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct StartJobRequest {
+    /// A JSON text.
+    pub json_parameters: String,
+}
+
+/// `restUserJobResponse`
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(as = restUserJobResponse)]
+pub(crate) struct StartJobResponse {
+    /// The job's id.
+    pub job_uuid: String,
+}
+
+/// `jobsCtrlCommand`
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+#[schema(as = jobsCtrlCommand)]
+pub(crate) struct ControlJobRequest {
+    /// Stop; others are refused.
+    pub cmd: String,
+    /// The job's id.
+    pub job_id: String,
+    /// Not of use: a job has one task.
+    pub task_id: String,
+}
+
+/// `jobsCtrlCommandResponse`
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(as = jobsCtrlCommandResponse)]
+pub(crate) struct ControlJobResponse {
+    /// For people.
+    pub msg: String,
+}
+
+/// `restFrontSessionRequest`
+#[derive(Clone, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+#[schema(as = restFrontSessionRequest)]
+pub(crate) struct SessionRequest {
+    /// `type`: credentials; `login`; `password`.
+    pub auth_info: BTreeMap<String, String>,
+    /// Not of use.
+    #[serde(deserialize_with = "number")]
+    pub client_time: i64,
+    /// Ends the session whose token comes with the request.
+    pub logout: bool,
+}
+
+/// `restFrontSessionResponse`
+#[derive(Clone, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(as = restFrontSessionResponse)]
+pub(crate) struct SessionResponse {
+    /// The access token; opaque.
+    #[serde(rename = "JWT", skip_serializing_if = "String::is_empty")]
+    pub jwt: String,
+    /// Seconds since the Unix epoch.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub expire_time: i32,
+    /// The same token once more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<AuthToken>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(number: &i32) -> bool {
+    *number == 0
+}
+
+/// `authToken`
+#[derive(Clone, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(as = authToken)]
+pub(crate) struct AuthToken {
+    /// Opaque.
+    pub access_token: String,
+    /// Seconds since the Unix epoch.
+    pub expires_at: String,
+}
+
+/// The body of `POST /auth/token/personal`.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct PersonalTokenRequest {
+    /// For people.
+    pub label: String,
+    /// Whose; empty: the caller's. Others' by administrators only.
+    pub user_login: String,
+    /// Each use lets it live so many seconds again; 0: it ends at `ExpiresAt`.
+    #[serde(deserialize_with = "number")]
+    pub auto_refresh: i64,
+    /// Seconds since the Unix epoch; 0: never.
+    #[serde(deserialize_with = "number")]
+    pub expires_at: i64,
+    /// `node:<uuid>:r` or `:rw`.
+    pub scopes: Vec<String>,
+}
+
+/// The reply to `POST /auth/token/personal`.
+#[derive(Clone, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct PersonalTokenResponse {
+    /// Shown this once.
+    pub access_token: String,
+    /// For taking it back.
+    pub token_uuid: String,
+}
+
+/// The body of `POST /auth/tokens`.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct TokensRequest {
+    /// A login; empty: the caller's.
+    pub by_user: String,
+}
+
+/// The reply to `POST /auth/tokens`.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct TokensResponse {
+    /// Without their secrets.
+    pub tokens: Vec<TokenMessage>,
+}
+
+/// A personal access token without its secret.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct TokenMessage {
+    /// Its id.
+    pub uuid: String,
+    /// Always PERSONAL.
+    #[serde(rename = "Type")]
+    pub kind: &'static str,
+    /// For people.
+    pub label: String,
+    /// Whose.
+    pub user_uuid: String,
+    /// Whose.
+    pub user_login: String,
+    /// What it is narrowed to.
+    pub scopes: Vec<String>,
+    /// Seconds.
+    pub auto_refresh_window: i32,
+    /// Seconds since the Unix epoch; 0: never.
+    pub expires_at: String,
+    /// Seconds since the Unix epoch.
+    pub created_at: String,
+}
+
+/// `restRevokeResponse`, `restDeleteResponse`
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DoneResponse {
+    /// Always true: a failure is an error.
+    pub success: bool,
+    /// For people.
+    pub message: String,
+}
+
+/// `idmUser`
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(as = idmUser)]
+pub(crate) struct UserMessage {
+    /// Its id.
+    pub uuid: String,
+    /// Its login.
+    pub login: String,
+    /// Always `/`.
+    pub group_path: String,
+    /// `displayName`, `email`, `profile`, `locks`.
+    pub attributes: BTreeMap<String, String>,
+    /// The caller may change it.
+    pub policies_context_editable: bool,
+}
+
+/// The body of `PUT /user/{Login}`.
+#[derive(Clone, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct PutUserRequest {
+    /// `displayName`, `email`, `profile` (admin or standard), `locks`.
+    pub attributes: BTreeMap<String, String>,
+    /// A new password.
+    pub password: String,
+    /// The old one, when the account is the caller's.
+    pub old_password: String,
+}
+
+/// The body of `POST /user`.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+#[schema(as = restSearchUserRequest)]
+pub(crate) struct SearchUserRequest {
+    /// Any of these.
+    pub queries: Vec<UserQuery>,
+}
+
+/// `idmUserSingleQuery`
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct UserQuery {
+    /// A login; `*` at its end stands for anything.
+    pub login: String,
+}
+
+/// `restUsersCollection`
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(as = restUsersCollection)]
+pub(crate) struct UsersCollection {
+    /// In the order of logins.
+    pub users: Vec<UserMessage>,
+    /// None in this version.
+    pub groups: Vec<UserMessage>,
+    /// Users found.
+    pub total: i32,
+}
+
+/// The body of `PUT /skep/grant`.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct GrantRequest {
+    /// Of the user.
+    pub login: String,
+    /// The slug of the workspace.
+    pub workspace: String,
+    /// `r`, `rw`, or empty to take it.
+    pub permission: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BulkRequest, CreateNodesRequest, Pagination, RestError, SessionRequest, TreeNode};
+    use crate::error_code::{ErrorCode, Failure};
+
+    #[test]
+    fn pages_are_counted_also_at_and_past_the_end() {
+        let page = |limit, offset, total| Pagination::of(limit, offset, total);
+        let middle = page(100, 100, 250);
+        assert_eq!((middle.current_page, middle.total_pages, middle.prev_offset, middle.next_offset), (2, 3, 0, 200));
+        let end = page(100, 200, 200);
+        assert_eq!((end.total, end.current_offset, end.total_pages, end.next_offset), (200, 200, 2, 0));
+        let empty = page(100, 0, 0);
+        assert_eq!((empty.total, empty.total_pages, empty.current_page), (0, 1, 1));
+        let all = page(0, 0, 7);
+        assert_eq!((all.limit, all.total_pages, all.next_offset), (0, 1, 0));
+        assert_eq!(page(1, u64::MAX, u64::MAX).total, i32::MAX);
+    }
+
+    #[test]
+    fn a_node_has_its_type_and_strings_for_large_numbers() {
+        let node = TreeNode { kind: "LEAF", size: "9007199254740993".to_owned(), mtime: "1".to_owned(), ..TreeNode::default() };
+        let json = serde_json::to_value(&node).expect("plain fields");
+        assert_eq!(json["Type"], "LEAF");
+        assert_eq!(json["Size"], "9007199254740993");
+        assert_eq!(json["MTime"], "1");
+        assert!(json.get("MetaStore").is_some() && json.get("Uuid").is_some() && json.get("Etag").is_some());
+    }
+
+    #[test]
+    fn an_error_has_the_fields_of_rest_error() {
+        let error = RestError::of(&Failure::new(ErrorCode::NotFound, "common-files/none: nothing"));
+        let json = serde_json::to_value(&error).expect("plain fields");
+        assert_eq!(json["Code"], "404");
+        assert_eq!(json["Title"], "Node not found");
+        assert_eq!(json["Meta"]["code"], "not-found");
+        assert_eq!(json.as_object().map(|object| object.len()), Some(5));
+    }
+
+    #[test]
+    fn requests_are_read_as_clients_send_them() {
+        let bulk: BulkRequest = serde_json::from_str(r#"{"NodePaths":["a","a/*"],"Limit":100,"Offset":"200","Unknown":1}"#).expect("read");
+        assert_eq!((bulk.node_paths.len(), bulk.limit, bulk.offset), (2, 100, 200));
+        let create: CreateNodesRequest = serde_json::from_str(r#"{"Nodes":[{"Path":"a/b","Type":"COLLECTION"}]}"#).expect("read");
+        assert_eq!(create.nodes.first().and_then(|node| node.kind.as_deref()), Some("COLLECTION"));
+        let session: SessionRequest =
+            serde_json::from_str(r#"{"AuthInfo":{"type":"credentials","login":"a","password":"b"},"ClientTime":1}"#).expect("read");
+        assert_eq!(session.auth_info.get("login").map(String::as_str), Some("a"));
+    }
+}

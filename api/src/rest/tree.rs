@@ -1,0 +1,179 @@
+//! `/a/tree`: stat, create, delete.
+
+use axum::extract::{Path, State};
+use bytes::Bytes;
+use futures_util::stream;
+use http::HeaderMap;
+use serde_json::Value;
+
+use super::messages::{
+    BackgroundJob, CreateNodesRequest, DeleteNodesRequest, DeleteNodesResponse, HeadNodeResponse, NodesCollection, RestError, SentNode,
+    TreeNode,
+};
+use super::node::{entry_node, root_node};
+use super::wire::{Context, RestRequest, RestResult, answer};
+use crate::app::{App, Caller};
+use crate::auth::rights::{ReadTree, WriteContent, WriteTree};
+use crate::error_code::{ErrorCode, Failure};
+use crate::limits;
+use crate::ports::ByteStream;
+use crate::service::content::PutRequest;
+use crate::service::jobs::job_name;
+use crate::service::place::Place;
+use crate::service::tree::{DeleteRequest, FolderRequest, StatRequest};
+use crate::service::user_path::UserPath;
+
+/// Looks at the root above all workspaces.
+#[utoipa::path(get, path = "/a/tree/stat/", tag = "tree", responses((status = 200, body = HeadNodeResponse)))]
+pub(crate) async fn stat_root(State(app): State<App>, context: Context, headers: HeaderMap) -> RestResult {
+    app.caller(&headers, &context).await?;
+    Ok(answer(HeadNodeResponse { node: root_node() }))
+}
+
+/// Looks at one node. Slashes in the path may be escaped or not.
+#[utoipa::path(
+    get, path = "/a/tree/stat/{path}", tag = "tree",
+    params(("path" = String, Path, description = "slug/dir/file; slashes as they are or as %2F")),
+    responses((status = 200, body = HeadNodeResponse), (status = 404, body = RestError))
+)]
+pub(crate) async fn stat(State(app): State<App>, context: Context, headers: HeaderMap, Path(path): Path<String>) -> RestResult {
+    let caller = app.caller(&headers, &context).await?;
+    let path: UserPath = path.parse()?;
+    let node = if path.slug().is_none() { root_node() } else { stat_node(&caller, &path, true).await? };
+    Ok(answer(HeadNodeResponse { node }))
+}
+
+/// The node of a path in a workspace.
+pub(crate) async fn stat_node(caller: &Caller, path: &UserPath, with_meta: bool) -> Result<TreeNode, Failure> {
+    let proof = caller.at::<ReadTree>(path)?;
+    let place = proof.subject().clone();
+    let entry = caller.service().stat(proof, StatRequest { with_meta }, caller.context()).await?;
+    Ok(entry_node(&entry, &place, is_writable(caller, &place)))
+}
+
+/// True if the caller may also write there.
+pub(crate) fn is_writable(caller: &Caller, place: &Place) -> bool {
+    caller.authorize::<WriteTree, Place>(place.clone()).is_ok()
+}
+
+/// Makes folders, or files that are empty or have the text of `Contents`.
+#[utoipa::path(
+    post, path = "/a/tree/create", tag = "tree", request_body = CreateNodesRequest,
+    responses((status = 200, body = NodesCollection), (status = 409, body = RestError))
+)]
+pub(crate) async fn create(State(_app): State<App>, request: RestRequest) -> RestResult {
+    let message: CreateNodesRequest = request.json()?;
+    let caller = request.caller().await?;
+    if !message.template_uuid.is_empty() {
+        return Err(Failure::new(ErrorCode::Unsupported, "TemplateUUID: this server has no templates").into());
+    }
+    check_count(message.nodes.len())?;
+    let mut children = Vec::with_capacity(message.nodes.len());
+    for sent in &message.nodes {
+        let path: UserPath = sent.path.parse()?;
+        let node = match sent.kind.as_deref() {
+            Some("COLLECTION") => create_folder(&caller, &path, sent, message.recursive).await?,
+            Some("LEAF") => create_file(&caller, &path, sent, message.recursive).await?,
+            other => {
+                let why = format!("Nodes.Type: {} is not COLLECTION or LEAF, at {path}", other.unwrap_or("nothing"));
+                return Err(Failure::new(ErrorCode::BadRequest, why).into());
+            }
+        };
+        children.push(node);
+    }
+    Ok(answer(NodesCollection { children }))
+}
+
+async fn create_folder(caller: &Caller, path: &UserPath, sent: &SentNode, recursive: bool) -> Result<TreeNode, Failure> {
+    let proof = caller.at::<WriteTree>(path)?;
+    let place = proof.subject().clone();
+    let request = FolderRequest { recursive, existing_ok: recursive, mtime: micros(sent.mtime) };
+    let entry = caller.service().create_folder(proof, request, &caller.context().continued()).await?;
+    Ok(entry_node(&entry, &place, true))
+}
+
+async fn create_file(caller: &Caller, path: &UserPath, sent: &SentNode, recursive: bool) -> Result<TreeNode, Failure> {
+    let contents = match sent.meta_store.get("Contents") {
+        None => String::new(),
+        // The value is a JSON text; some clients send the plain text.
+        Some(text) => {
+            serde_json::from_str::<Value>(text).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_else(|| text.clone())
+        }
+    };
+    let proof = caller.at::<WriteContent>(path)?;
+    let place = proof.subject().clone();
+    let condition = skep_raft::wire::meta::v1::Precondition { must_not_exist: true, ..Default::default() };
+    let request = PutRequest {
+        expected_length: u64::try_from(contents.len()).ok(),
+        mtime: micros(sent.mtime),
+        condition: Some(condition),
+        recursive,
+        ..PutRequest::default()
+    };
+    let body: ByteStream = Box::pin(stream::iter([Ok(Bytes::from(contents))]));
+    let put =
+        caller.service().put_file(proof, request, body, &caller.context().continued()).await.map_err(|failure| match failure.code {
+            ErrorCode::PreconditionFailed => {
+                Failure::new(ErrorCode::AlreadyExists, format!("{path}: something of this name exists already"))
+            }
+            _ => failure,
+        })?;
+    Ok(entry_node(&put.entry, &place, true))
+}
+
+/// Deletes nodes, to the recycle bin unless told otherwise. The effect is visible before the reply.
+#[utoipa::path(
+    post, path = "/a/tree/delete", tag = "tree", request_body = DeleteNodesRequest,
+    responses((status = 200, body = DeleteNodesResponse), (status = 404, body = RestError))
+)]
+pub(crate) async fn delete(State(_app): State<App>, request: RestRequest) -> RestResult {
+    let message: DeleteNodesRequest = request.json()?;
+    let caller = request.caller().await?;
+    check_count(message.nodes.len())?;
+    let paths = message.nodes.iter().map(|sent| sent.path.parse()).collect::<Result<Vec<UserPath>, Failure>>()?;
+    // All rights first: a list with one forbidden path changes nothing.
+    let proofs = paths.iter().map(|path| caller.at::<WriteTree>(path)).collect::<Result<Vec<_>, Failure>>()?;
+    let first = proofs.first().map(|proof| proof.subject().clone());
+    let mut node_uuid = String::new();
+    for proof in proofs {
+        let request = DeleteRequest { permanently: message.remove_permanently, condition: None };
+        let deleted = caller.service().delete(proof, request, &caller.context().continued()).await?;
+        if node_uuid.is_empty() {
+            node_uuid = crate::service::tree::entry_id(&deleted.entry).to_string();
+        }
+    }
+    let delete_jobs = match first {
+        Some(place) => noted(&caller, place, &paths, node_uuid).await,
+        None => Vec::new(),
+    };
+    Ok(answer(DeleteNodesResponse { delete_jobs }))
+}
+
+/// The job that notes a deletion. The deletion has taken effect, so that without one there is nothing to wait for.
+async fn noted(caller: &Caller, place: Place, paths: &[UserPath], node_uuid: String) -> Vec<BackgroundJob> {
+    let paths = paths.iter().map(UserPath::to_string).collect();
+    let context = caller.context().continued();
+    let job = match caller.authorize::<WriteTree, Place>(place) {
+        Ok(proof) => caller.service().note_deletion(proof, paths, &context).await,
+        Err(failure) => Err(failure),
+    };
+    match job {
+        Ok(job) => vec![BackgroundJob { uuid: job_name(&job), label: job.label, node_uuid }],
+        Err(failure) => {
+            tracing::warn!(%failure, "a deletion that took effect could not be noted as a job");
+            Vec::new()
+        }
+    }
+}
+
+fn check_count(nodes: usize) -> Result<(), Failure> {
+    if nodes == 0 || nodes > limits::PATHS_PER_REQUEST {
+        let why = format!("Nodes: name 1 to {} nodes, not {nodes}", limits::PATHS_PER_REQUEST);
+        return Err(Failure::new(ErrorCode::BadRequest, why));
+    }
+    Ok(())
+}
+
+fn micros(seconds: i64) -> u64 {
+    u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000)
+}

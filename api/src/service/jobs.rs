@@ -1,0 +1,183 @@
+//! Jobs: work that outlives a request. A job is a record in the system group with owner, lease, state, progress and position, so that any node goes on with it.
+
+use bytes::Bytes;
+use skep_placement::ids::{GroupId, RecordId};
+use skep_raft::system_view::{JobFilter, SystemView};
+use skep_raft::wire::meta::v1::{CancelJob, CreateJob, JobCommand, JobRecord, JobState, command, job_command};
+use tokio::time::Instant;
+
+use super::{Service, id_bytes};
+use crate::auth::rights::{Account, Action, Administer, Authorized, ChangeJob, Cluster, Job, ReadAccount, ReadContent, ReadJob, WriteTree};
+use crate::error_code::{ErrorCode, Failure};
+use crate::limits;
+use crate::request_context::RequestContext;
+use crate::service::identity::record_id;
+use crate::service::place::Place;
+
+mod across;
+mod position;
+pub mod record;
+mod running;
+mod transfer_job;
+pub mod worker;
+
+pub use record::{JobKind, TransferParameters, job_name, parse_job_name};
+
+/// What is copied or moved, each with its proof.
+#[derive(Debug)]
+pub enum TransferSources {
+    /// Their contents are read.
+    Copy(Vec<Authorized<ReadContent, Place>>),
+    /// They leave their place.
+    Move(Vec<Authorized<WriteTree, Place>>),
+}
+
+impl TransferSources {
+    fn kind(&self) -> JobKind {
+        match self {
+            Self::Copy(_) => JobKind::Copy,
+            Self::Move(_) => JobKind::Move,
+        }
+    }
+
+    fn paths(&self) -> Vec<String> {
+        match self {
+            Self::Copy(proofs) => proofs.iter().map(|proof| proof.subject().path().to_string()).collect(),
+            Self::Move(proofs) => proofs.iter().map(|proof| proof.subject().path().to_string()).collect(),
+        }
+    }
+}
+
+impl Service {
+    /// Queues a copy or a move. The rights are decided again when it runs, for each item, as those of the user who asked.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadRequest`] for no sources or too many; [`ErrorCode::Unavailable`], [`ErrorCode::Unknown`].
+    pub async fn queue_transfer(
+        &self,
+        target: Authorized<WriteTree, Place>,
+        sources: TransferSources,
+        target_is_parent: bool,
+        context: &RequestContext,
+    ) -> Result<JobRecord, Failure> {
+        let nodes = sources.paths();
+        if nodes.is_empty() || nodes.len() > limits::PATHS_PER_REQUEST {
+            return Err(Failure::new(ErrorCode::BadRequest, format!("nodes: name 1 to {} paths", limits::PATHS_PER_REQUEST)));
+        }
+        if nodes.len() > 1 && !target_is_parent {
+            return Err(Failure::new(ErrorCode::BadRequest, "targetParent: several nodes need a folder to go into"));
+        }
+        let kind = sources.kind();
+        let verb = if kind == JobKind::Copy { "Copying" } else { "Moving" };
+        let label = if nodes.len() == 1 { format!("{verb} 1 item") } else { format!("{verb} {} items", nodes.len()) };
+        let parameters = TransferParameters { nodes, target: target.subject().path().to_string(), target_parent: target_is_parent };
+        self.create_job(&target, (kind, label, parameters.to_json()), context).await
+    }
+
+    /// Notes a deletion that has taken effect already, so that clients which wait for its job find one.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Unavailable`], [`ErrorCode::Unknown`].
+    pub async fn note_deletion(
+        &self,
+        proof: Authorized<WriteTree, Place>,
+        paths: Vec<String>,
+        context: &RequestContext,
+    ) -> Result<JobRecord, Failure> {
+        let label = if paths.len() == 1 { "Deleting 1 item".to_owned() } else { format!("Deleting {} items", paths.len()) };
+        let parameters = TransferParameters { nodes: paths, ..TransferParameters::default() };
+        self.create_job(&proof, (JobKind::Delete, label, parameters.to_json()), context).await
+    }
+
+    /// Lists the jobs of an account, newest first.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Internal`] for a damaged record.
+    pub fn jobs_of(&self, proof: Authorized<ReadAccount, Account>, view: &SystemView, limit: usize) -> Result<Vec<JobRecord>, Failure> {
+        newest_first(view, JobFilter { user: Some(proof.subject().0), states: Vec::new(), limit: limit.min(limits::JOBS_LISTED) })
+    }
+
+    /// Lists everybody's jobs, newest first, for administrators.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Internal`] for a damaged record.
+    pub fn all_jobs(&self, _proof: Authorized<Administer, Cluster>, view: &SystemView, limit: usize) -> Result<Vec<JobRecord>, Failure> {
+        newest_first(view, JobFilter { user: None, states: Vec::new(), limit: limit.min(limits::JOBS_LISTED) })
+    }
+
+    /// Looks at one job.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`] if it is not kept any more.
+    pub fn job(&self, proof: Authorized<ReadJob, Job>, view: &SystemView) -> Result<JobRecord, Failure> {
+        let id = proof.subject().0;
+        view.job(id)?.ok_or_else(|| Failure::not_found(&id.to_string()))
+    }
+
+    /// Stops a job; what it has done stays done.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`], [`ErrorCode::Conflict`] if it has ended; [`ErrorCode::Unknown`].
+    pub async fn cancel_job(&self, proof: Authorized<ChangeJob, Job>, context: &RequestContext) -> Result<(), Failure> {
+        let cancel = job_command::What::Cancel(CancelJob { job: id_bytes(proof.subject().0.0) });
+        let what = command::What::Job(JobCommand { what: Some(cancel) });
+        self.propose(&proof, GroupId::SYSTEM, what, context).await.map(|_done| ())
+    }
+
+    /// Waits until a job has ended or the time is over, and returns it as it is then.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`] if it is not kept any more.
+    pub async fn wait_for_job(&self, proof: Authorized<ReadJob, Job>, until: Instant) -> Result<JobRecord, Failure> {
+        let id = proof.subject().0;
+        let mut changed = self.metadata().watch_system();
+        loop {
+            changed.borrow_and_update();
+            let job = self.metadata().system_stale().job(id)?.ok_or_else(|| Failure::not_found(&id.to_string()))?;
+            if has_ended(&job) {
+                return Ok(job);
+            }
+            match tokio::time::timeout_at(until, changed.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Ok(job),
+            }
+        }
+    }
+
+    async fn create_job<A: Action>(
+        &self,
+        proof: &Authorized<A, Place>,
+        (kind, label, parameters_json): (JobKind, String, String),
+        context: &RequestContext,
+    ) -> Result<JobRecord, Failure> {
+        let identity = proof.who().identity();
+        let job = JobRecord {
+            id: id_bytes(self.draw_id()),
+            name: kind.name().to_owned(),
+            label,
+            user: Bytes::copy_from_slice(&identity.user.0),
+            login: identity.login.clone(),
+            parameters_json,
+            state: JobState::Queued.into(),
+            rights_index: proof.index(),
+            ..JobRecord::default()
+        };
+        let what = command::What::Job(JobCommand { what: Some(job_command::What::Create(CreateJob { job: Some(job.clone()) })) });
+        let proposed = self.propose(proof, GroupId::SYSTEM, what, context).await?;
+        Ok(proposed.done.job.unwrap_or(job))
+    }
+}
+
+fn newest_first(view: &SystemView, filter: JobFilter) -> Result<Vec<JobRecord>, Failure> {
+    let mut jobs = view.jobs(&filter)?;
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.created_at));
+    Ok(jobs)
+}
+
+pub(crate) fn has_ended(job: &JobRecord) -> bool {
+    matches!(job.state(), JobState::Finished | JobState::Failed | JobState::Cancelled)
+}
+
+pub(crate) fn job_id(job: &JobRecord) -> RecordId {
+    record_id(&job.id)
+}

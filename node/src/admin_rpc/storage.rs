@@ -1,0 +1,72 @@
+//! Datasources: where bytes go.
+
+use bytes::Bytes;
+use skep_placement::profile::{Code, Profile};
+use skep_raft::wire::meta::v1 as meta;
+use tonic::Status;
+use zeroize::Zeroizing;
+
+use super::wire::{CreateDatasourceReply, CreateDatasourceRequest, Datasource, ListDatasourcesReply, ListDatasourcesRequest};
+use super::{AdminParts, Call, status};
+use crate::clock::System;
+use crate::master_key::SealPurpose;
+use crate::workers::placement::profile_record;
+
+impl AdminParts {
+    pub(super) async fn list_datasources(&self, call: Call, _request: ListDatasourcesRequest) -> Result<ListDatasourcesReply, Status> {
+        let records = self.app.service().all_datasources(call.proof()?, &call.view).map_err(status)?;
+        let pools = call.view.pools().map_err(|error| status(error.into()))?;
+        let datasources = records.into_iter().map(|record| {
+            let profile = pools.iter().find(|pool| pool.id == record.pool).and_then(|pool| pool.profile.as_ref());
+            Datasource {
+                id: record.id,
+                name: record.name,
+                pool: record.pool,
+                profile: profile.map(shown).unwrap_or_default(),
+                automatic: profile.is_some_and(|profile| profile.automatic),
+                encrypted: record.encrypted,
+                quota_bytes: record.quota_bytes,
+            }
+        });
+        Ok(ListDatasourcesReply { datasources: datasources.collect() })
+    }
+
+    pub(super) async fn create_datasource(&self, call: Call, request: CreateDatasourceRequest) -> Result<CreateDatasourceReply, Status> {
+        let (profile, automatic) = parse_profile(&request.profile, &self.maps.current()).map_err(Status::invalid_argument)?;
+        let mut key = Zeroizing::new([0; 32]);
+        System.fill(key.as_mut_slice());
+        let sealed = self.master.seal(SealPurpose::DatasourceKey, key.as_slice());
+        let create = meta::CreateDatasource {
+            name: request.name,
+            profile: Some(profile_record(profile, automatic)),
+            chunk_key_sealed: Bytes::from(sealed.map_err(|error| Status::internal(error.to_string()))?),
+            encrypted: false,
+            quota_bytes: request.quota_bytes,
+            bootstrap_node: self.node.0,
+        };
+        let proposed = self.propose_cluster(&call, meta::cluster_command::What::CreateDatasource(create)).await?;
+        Ok(CreateDatasourceReply { id: proposed.done.number })
+    }
+}
+
+/// `auto` is what the cluster as it is now would have.
+fn parse_profile(text: &str, map: &crate::cluster_map::ClusterMap) -> Result<(Profile, bool), String> {
+    match text {
+        "" | "auto" => Ok((map.view.auto_profile(), true)),
+        text => text.parse().map(|profile| (profile, false)).map_err(|error| format!("`{text}` is no profile: {error}; or say auto")),
+    }
+}
+
+fn shown(profile: &meta::Profile) -> String {
+    let domain = match profile.domain() {
+        meta::DomainKind::Device => "device",
+        meta::DomainKind::Node | meta::DomainKind::Unspecified => "node",
+        meta::DomainKind::Zone => "zone",
+    };
+    profile.code.as_ref().and_then(code).map_or_else(String::new, |code| format!("{code}/{domain}"))
+}
+
+/// A code as it is stored.
+pub(super) fn code(code: &meta::Code) -> Option<Code> {
+    Code::new(u8::try_from(code.data).ok()?, u8::try_from(code.parity).ok()?).ok()
+}

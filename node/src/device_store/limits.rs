@@ -1,0 +1,38 @@
+//! Every maximum of the device store, and the sizes that are part of its format.
+
+use skep_placement::limits::{CHECKSUM_BLOCK_LENGTH_BYTES, PAYLOAD_LENGTH_BYTES_MAX};
+
+/// Payload bytes that one checksum covers.
+pub const BLOCK_BYTES: u32 = 64 * 1024;
+const _: () = assert!(BLOCK_BYTES as usize == CHECKSUM_BLOCK_LENGTH_BYTES, "checksums are made by placement");
+
+/// The longest payload of one shard: a chunk as a whole copy, with what encryption adds.
+pub const PAYLOAD_BYTES_MAX: u32 = (4 << 20) + (64 << 10);
+const _: () = assert!(PAYLOAD_BYTES_MAX as usize == PAYLOAD_LENGTH_BYTES_MAX, "a shard is at most a whole payload");
+
+/// Shards with a payload of at least this length go into the large class.
+pub const LARGE_BYTES_MIN: u32 = 64 * 1024;
+
+/// Where large records begin and where their payloads begin: a multiple of this.
+pub const LARGE_ALIGNMENT: u64 = 4096;
+
+/// Where small records begin: a multiple of this.
+pub const SMALL_ALIGNMENT: u64 = 8;
+
+/// The length at which a segment is sealed and the next one begins.
+pub const SEGMENT_BYTES: u64 = 1 << 30;
+
+/// Shards that one page of a listing holds at most.
+pub const LIST_LIMIT_MAX: usize = 10_000;
+
+/// Requests that one batch, and so one fdatasync, holds at most.
+pub const BATCH_REQUESTS_MAX: usize = 256;
+
+/// Payload bytes that one batch holds at most, unless its first request alone is longer.
+pub const BATCH_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// Bytes written after which the index is flushed, so that a start after a crash scans no more than about this.
+pub const INDEX_FLUSH_BYTES: u64 = 1 << 30;
+
+/// Records that recovery takes into the index in one batch.
+pub const RECOVERY_BATCH_MAX: usize = 4096;

@@ -1,0 +1,30 @@
+//! A node of Skep: configuration, start and stop, device store, shard transport, chunk I/O, background workers, the command line.
+
+pub mod admin_rpc;
+pub mod chunk_io;
+pub mod chunk_rpc;
+pub mod cli;
+pub mod clock;
+pub mod cluster_map;
+pub mod config;
+pub mod dev;
+pub mod device_folders;
+pub mod device_health;
+pub mod device_store;
+pub mod durable_file;
+pub mod failpoints;
+pub mod form;
+pub mod identity;
+pub mod join;
+pub mod known_nodes;
+pub mod master_key;
+pub mod node;
+pub mod password;
+pub mod peers;
+pub mod rpc_server;
+pub mod status;
+pub mod storage;
+pub mod tasks;
+pub mod telemetry;
+pub mod tls;
+pub mod workers;

@@ -1,0 +1,162 @@
+//! What a node does for itself beside serving: tells the cluster of its process, keeps addresses and certificates new, looks whether it can read.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use skep_placement::ids::{GroupId, NodeId};
+use skep_raft::errors::ProposeError;
+use skep_raft::handle::Metadata;
+use skep_raft::wire::meta::v1 as meta;
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+
+use super::Addresses;
+use super::port::Readiness;
+use crate::config::Config;
+use crate::identity::NodeIdentity;
+use crate::join::service::open_authority;
+use crate::master_key::MasterKey;
+use crate::peers::AddressBook;
+use crate::rpc_server::Admission;
+use crate::telemetry::{self, Metrics, UPKEEP_INTERVAL};
+use crate::tls::{NodeCredentials, NodeTls, renewal};
+
+const DEADLINE: Duration = Duration::from_secs(4);
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+const FRESHNESS_INTERVAL: Duration = Duration::from_secs(1);
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(3600);
+const RENEWAL_RETRY: Duration = Duration::from_secs(60);
+
+/// Shuts out nodes that the cluster has removed. One that the map does not name yet has a certificate of the cluster and just joined.
+pub(super) fn admission(metadata: &Metadata) -> Admission {
+    let metadata = metadata.clone();
+    Arc::new(move |node: NodeId| match metadata.system_stale().node(node) {
+        Ok(Some(record)) if record.state() == meta::NodeState::Removed => Err(format!("node {node} was removed from the cluster")),
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("this node cannot read the cluster map: {error}")),
+    })
+}
+
+/// Keeps the address book as new as this node's replica of the cluster map.
+pub(super) async fn follow_addresses(metadata: Metadata, book: Arc<AddressBook>, stop: CancellationToken) {
+    let mut applied = metadata.watch_system();
+    loop {
+        applied.borrow_and_update();
+        match metadata.system_stale().nodes() {
+            Ok(nodes) => book.learn(nodes.into_iter().map(|node| (NodeId(node.id), node.rpc_address))),
+            Err(error) => tracing::error!(%error, "the cluster map cannot be read"),
+        }
+        match stop.run_until_cancelled(applied.changed()).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) | None => return,
+        }
+    }
+}
+
+/// The command that makes this process known.
+pub(super) fn boot_command(config: &Config, identity: NodeIdentity, addresses: Addresses) -> meta::Command {
+    let register = meta::RegisterBoot {
+        node: identity.node.0,
+        boot: identity.boot.0,
+        api_address: config.api.advertise.clone().unwrap_or_else(|| addresses.api.to_string()),
+        rpc_address: config.rpc.advertise.clone().unwrap_or_else(|| addresses.rpc.to_string()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        api_scheme: config.api_scheme().to_owned(),
+    };
+    let cluster = meta::ClusterCommand { what: Some(meta::cluster_command::What::RegisterBoot(register)) };
+    meta::Command { what: Some(meta::command::What::Cluster(cluster)), ..meta::Command::default() }
+}
+
+/// Proposes it until it is done; it may be done twice.
+pub(super) async fn register_boot(metadata: Metadata, command: meta::Command, readiness: Readiness, stop: CancellationToken) {
+    let mut told = false;
+    let work = async {
+        loop {
+            match metadata.propose(GroupId::SYSTEM, command.clone(), tokio::time::Instant::now() + DEADLINE).await {
+                Ok(_done) => {
+                    readiness.boot_registered();
+                    return;
+                }
+                Err(ProposeError::Rejected(rejection)) => {
+                    tracing::error!(detail = rejection.detail, "the cluster refuses this process");
+                    tokio::time::sleep(DEADLINE).await;
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::info!(%error, "the cluster could not be told of this process yet");
+                    }
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+            }
+        }
+    };
+    stop.run_until_cancelled(work).await;
+}
+
+/// Looks each second whether this node can read the system group as it is now.
+pub(super) async fn watch_freshness(metadata: Metadata, readiness: Readiness, stop: CancellationToken) {
+    let work = async {
+        loop {
+            let read = metadata.system(tokio::time::Instant::now() + DEADLINE).await;
+            readiness.read(read.map(|_view| ()).map_err(|error| error.to_string()));
+            tokio::time::sleep(FRESHNESS_INTERVAL).await;
+        }
+    };
+    stop.run_until_cancelled(work).await;
+}
+
+/// Renews this node's certificate before it ends.
+pub(super) struct Renewal {
+    pub(super) metadata: Metadata,
+    pub(super) master: MasterKey,
+    pub(super) credentials: NodeCredentials,
+    pub(super) tls: Arc<NodeTls>,
+    pub(super) data_folder: PathBuf,
+}
+
+impl Renewal {
+    /// Looks every hour.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let pause = match self.renew_if_due() {
+                Ok(()) => RENEWAL_INTERVAL,
+                Err(why) => {
+                    tracing::error!("the node's certificate could not be renewed: {why}");
+                    RENEWAL_RETRY
+                }
+            };
+            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// By this node's own replica and master key: works also without a quorum.
+    fn renew_if_due(&mut self) -> Result<(), String> {
+        let now = OffsetDateTime::now_utc();
+        if !renewal::is_due(&self.credentials.certificate, now).map_err(|error| error.to_string())? {
+            return Ok(());
+        }
+        let authority = open_authority(&self.metadata.system_stale(), &self.master).map_err(|error| error.to_string())?;
+        let renewed = renewal::renew(&self.credentials, &authority, now).map_err(|error| error.to_string())?;
+        renewed.store(&self.data_folder).map_err(|error| error.to_string())?;
+        self.tls.replace(&renewed).map_err(|error| error.to_string())?;
+        self.credentials = renewed;
+        tracing::info!("the node's certificate was renewed");
+        Ok(())
+    }
+}
+
+/// Measures the process and drains histograms.
+pub(super) async fn measure(metrics: Metrics, tls: Arc<NodeTls>, stop: CancellationToken) {
+    let started = Instant::now();
+    loop {
+        let left = renewal::ends_at(&tls.certificate()).map_or(time::Duration::ZERO, |end| end - OffsetDateTime::now_utc());
+        telemetry::record_process(started.elapsed(), left);
+        metrics.upkeep();
+        if stop.run_until_cancelled(tokio::time::sleep(UPKEEP_INTERVAL)).await.is_none() {
+            return;
+        }
+    }
+}

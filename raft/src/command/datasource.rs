@@ -1,0 +1,85 @@
+//! Datasources and the groups that hold them.
+
+use bytes::Bytes;
+use skep_placement::ids::{DatasourceId, GroupId, NodeId, PoolId};
+
+use super::{cluster, node, placement};
+use crate::keys::{DatasourceByNameKey, DatasourceKey, GroupKey, NameRest};
+use crate::state::rejection::{Stop, invalid, refuse, required};
+use crate::state::transaction::Transaction;
+use crate::state::{limits, read};
+use crate::store::{Direction, StateError};
+use crate::wire::meta::v1::{CreateDatasource, DatasourceRecord, Done, GroupMember, GroupRecord, MemberRole, RejectionCode};
+
+/// Longest name of a datasource, in bytes.
+const NAME_BYTES_MAX: usize = 63;
+
+/// What a datasource is made of.
+pub(super) struct New<'a> {
+    pub(super) name: &'a str,
+    pub(super) pool: PoolId,
+    pub(super) chunk_key_sealed: Bytes,
+    pub(super) encrypted: bool,
+    pub(super) quota_bytes: u64,
+}
+
+/// Makes a datasource with its group. The outcome names it, then its pool and the Raft id of its first replica.
+pub(super) fn create(transaction: &mut Transaction<'_>, command: &CreateDatasource) -> Result<Done, Stop> {
+    let bootstrap = NodeId(command.bootstrap_node);
+    node::existing(transaction, bootstrap)?;
+    let pool = placement::pool_of(transaction, required(command.profile.as_ref(), "profile")?)?;
+    let new = New {
+        name: &command.name,
+        pool,
+        chunk_key_sealed: command.chunk_key_sealed.clone(),
+        encrypted: command.encrypted,
+        quota_bytes: command.quota_bytes,
+    };
+    let (datasource, raft_id) = add(transaction, new, bootstrap)?;
+    Ok(Done { number: datasource.0, numbers: vec![pool.0, raft_id], created: true, ..Done::default() })
+}
+
+/// Writes a datasource and its group.
+pub(super) fn add(transaction: &mut Transaction<'_>, new: New<'_>, bootstrap: NodeId) -> Result<(DatasourceId, u64), Stop> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    if new.name.is_empty() || new.name.len() > NAME_BYTES_MAX || !new.name.bytes().all(fits) {
+        let detail = format!("{:?} cannot name a datasource: 1 to {NAME_BYTES_MAX} of a-z, 0-9, - and _", new.name);
+        return Err(refuse(RejectionCode::NameInvalid, detail));
+    }
+    if new.chunk_key_sealed.is_empty() {
+        return Err(invalid("a datasource needs a sealed chunk key"));
+    }
+    let by_name = DatasourceByNameKey { name: NameRest(new.name.to_owned()) };
+    if transaction.get(&by_name)?.is_some() {
+        return Err(refuse(RejectionCode::AlreadyExists, format!("there is a datasource {:?} already", new.name)));
+    }
+    let datasource = DatasourceId(cluster::next(transaction, |cluster| &mut cluster.next_datasource)?);
+    let raft_id = create_group(transaction, GroupId::from(datasource), bootstrap)?;
+    let record = DatasourceRecord {
+        id: datasource.0,
+        name: new.name.to_owned(),
+        pool: new.pool.0,
+        chunk_key_sealed: new.chunk_key_sealed,
+        policy: Bytes::new(),
+        encrypted: new.encrypted,
+        quota_bytes: new.quota_bytes,
+        degraded_writes_device: false,
+        created_at: transaction.stamp(),
+    };
+    transaction.put(&DatasourceKey { datasource }, &record);
+    transaction.put(&by_name, &datasource.0);
+    Ok((datasource, raft_id))
+}
+
+/// Writes a group with one voter, which initialises it. Gives its Raft id.
+pub(super) fn create_group(transaction: &mut Transaction<'_>, group: GroupId, bootstrap: NodeId) -> Result<u64, Stop> {
+    let groups = read::rows::<GroupKey>(transaction.state(), &[], Direction::Forward).collect::<Result<Vec<_>, StateError>>()?;
+    if u64::try_from(groups.len()).unwrap_or(u64::MAX) >= limits::GROUPS_MAX {
+        return Err(refuse(RejectionCode::LimitReached, format!("the cluster has {} groups, its limit", groups.len())));
+    }
+    let raft_id = cluster::next(transaction, |cluster| &mut cluster.next_raft_id)?;
+    let member = GroupMember { raft_id, node: bootstrap.0, role: MemberRole::Voter.into() };
+    let record = GroupRecord { id: group.0, generation: 1, members: vec![member], bootstrap: raft_id };
+    transaction.put(&GroupKey { group }, &record);
+    Ok(raft_id)
+}

@@ -1,0 +1,44 @@
+//! Consensus: the Raft groups of this node, and how commands and questions reach the right replica of each.
+//!
+//! Openraft stays inside. The pieces: [`state_machine`] applies entries to a [`stores::ReplicaStore`]; [`network`] and [`router`] carry calls between
+//! replicas, [`gateway_calls`] those of other nodes' gateways; [`batcher`] packs commands at a leader; [`sessions`] and [`propose`] bring a command to the
+//! leader exactly once; [`read_id`] and [`read`] make reads linearizable; [`groups`] starts what the system group places here; [`plan`], [`membership`] and
+//! [`reconciler`] decide and change who is a member.
+//!
+//! Invariants: a replica that was begun is never begun again from nothing; a Raft id belongs to one placement for ever; every wait has a deadline; what
+//! may have been proposed is never reported as not done.
+
+mod batcher;
+mod codec;
+mod config;
+pub(crate) mod context;
+mod directory;
+pub(crate) mod gateway_calls;
+pub(crate) mod groups;
+pub mod limits;
+mod membership;
+pub mod memory;
+mod network;
+mod plan;
+mod propose;
+mod read;
+mod read_id;
+pub(crate) mod reconciler;
+pub(crate) mod replica;
+mod replica_state;
+#[cfg(feature = "rocksdb")]
+pub mod rocks;
+pub(crate) mod router;
+mod sessions;
+pub mod snapshot;
+mod snapshot_receiver;
+mod snapshot_sender;
+mod space;
+mod state_machine;
+pub(crate) mod status;
+pub mod stores;
+mod upkeep;
+
+pub use context::Leadership;
+pub use gateway_calls::MetadataService;
+pub use router::RaftService;

@@ -1,0 +1,151 @@
+//! What gateways and the reconciler call: proposals, read ids, questions, membership, status.
+//!
+//! They name a group, not a placement. A status says what happened before anything was proposed; an outcome says what happened after.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use skep_placement::ids::{GroupId, NodeId};
+use tokio::time::Instant;
+use tonic::{Request, Response};
+
+use super::batcher::NotDone;
+use super::context::Context;
+use super::read_id::{confirm, leader_of};
+use super::reconciler::is_done;
+use super::router::{Caller, admit, identity_of};
+use super::{limits, membership, status};
+use crate::errors::QueryError;
+use crate::wire::raft::v1::metadata_server::Metadata as MetadataCalls;
+use crate::wire::raft::v1::{
+    ChangeMemberReply, ChangeMemberRequest, Envelope, GroupStatusReply, GroupStatusRequest, ProposeReply, ProposeRequest, QueryReply,
+    QueryRequest, ReadIdReply, ReadIdRequest, Status,
+};
+
+/// The calls of gateways.
+#[derive(Debug)]
+pub struct MetadataService {
+    pub(crate) context: Arc<Context>,
+}
+
+fn number(node: Option<NodeId>) -> u64 {
+    node.unwrap_or_default().0
+}
+
+/// The caller's deadline on this node's clock; never further than it may be.
+fn deadline(timeout_ms: u64) -> Instant {
+    Instant::now() + Duration::from_millis(timeout_ms).min(limits::CHANGE_DEADLINE)
+}
+
+impl MetadataService {
+    fn admit<T>(&self, request: &Request<T>, envelope: Option<&Envelope>) -> Result<Caller, tonic::Status> {
+        admit(&self.context, identity_of(request), envelope)
+    }
+
+    /// A group's record here may be older or newer than the caller's; then both wait until they agree.
+    fn generation_differs(&self, caller: Caller) -> bool {
+        self.context.generation(caller.group).is_some_and(|known| known != caller.generation)
+    }
+
+    fn leader_node(&self, group: GroupId) -> Option<NodeId> {
+        self.context.replica(group).and_then(|replica| leader_of(&replica.raft)).map(|(_, node)| node)
+    }
+}
+
+#[tonic::async_trait]
+impl MetadataCalls for MetadataService {
+    async fn propose(&self, request: Request<ProposeRequest>) -> Result<Response<ProposeReply>, tonic::Status> {
+        let caller = self.admit(&request, request.get_ref().envelope.as_ref())?;
+        let reply = |status: Status| ProposeReply { status: status.into(), ..ProposeReply::default() };
+        if self.generation_differs(caller) {
+            return Ok(Response::new(reply(Status::WrongGeneration)));
+        }
+        let request = request.into_inner();
+        let proposal = request.proposal.ok_or_else(|| tonic::Status::failed_precondition("there is no proposal"))?;
+        let proposed = self.context.propose_at_leader(caller.group, proposal);
+        let reply = match tokio::time::timeout_at(deadline(request.timeout_ms), proposed).await {
+            Ok(Ok(outcome)) => ProposeReply { outcome: Some(outcome), ..reply(Status::Ok) },
+            Ok(Err(NotDone::NotLeader(leader))) => ProposeReply { leader_node: number(leader), ..reply(Status::NotLeader) },
+            Ok(Err(NotDone::NoReplica)) => reply(Status::NoReplica),
+            Ok(Err(NotDone::Busy)) => reply(Status::TooBusy),
+            Ok(Err(NotDone::NoSpace)) => reply(Status::NoSpace),
+            Ok(Err(NotDone::Unknown(detail))) => ProposeReply { detail, ..reply(Status::Unknown) },
+            Err(_elapsed) => reply(Status::Unknown),
+        };
+        Ok(Response::new(reply))
+    }
+
+    async fn read_id(&self, request: Request<ReadIdRequest>) -> Result<Response<ReadIdReply>, tonic::Status> {
+        let caller = self.admit(&request, request.get_ref().envelope.as_ref())?;
+        let reply = |status: Status, index, leader| ReadIdReply { status: status.into(), leader_node: number(leader), index };
+        if self.generation_differs(caller) {
+            return Ok(Response::new(reply(Status::WrongGeneration, 0, None)));
+        }
+        let Some(replica) = self.context.replica(caller.group) else {
+            return Ok(Response::new(reply(Status::NoReplica, 0, None)));
+        };
+        if !replica.leads() {
+            return Ok(Response::new(reply(Status::NotLeader, 0, self.leader_node(caller.group))));
+        }
+        let reply = match confirm(&replica.raft, deadline(request.get_ref().timeout_ms)).await {
+            Ok(index) => reply(Status::Ok, index, None),
+            Err((_, Some(leader))) => reply(Status::NotLeader, 0, Some(leader)),
+            Err((_, None)) => reply(Status::Unavailable, 0, None),
+        };
+        Ok(Response::new(reply))
+    }
+
+    async fn query(&self, request: Request<QueryRequest>) -> Result<Response<QueryReply>, tonic::Status> {
+        let caller = self.admit(&request, request.get_ref().envelope.as_ref())?;
+        let reply = |status: Status| QueryReply { status: status.into(), ..QueryReply::default() };
+        if self.generation_differs(caller) {
+            return Ok(Response::new(reply(Status::WrongGeneration)));
+        }
+        let Some(replica) = self.context.replica(caller.group) else {
+            return Ok(Response::new(reply(Status::NoReplica)));
+        };
+        let request = request.into_inner();
+        let query = request.query.ok_or_else(|| tonic::Status::invalid_argument("there is no question"))?;
+        let reply = match self.context.query_here(replica, query, deadline(request.timeout_ms)).await {
+            Ok(answer) => QueryReply { answer: Some(answer), ..reply(Status::Ok) },
+            Err(QueryError::Unavailable { .. }) => reply(Status::Unavailable),
+            Err(QueryError::NoSuchGroup(_)) => reply(Status::NoReplica),
+        };
+        Ok(Response::new(reply))
+    }
+
+    async fn change_member(&self, request: Request<ChangeMemberRequest>) -> Result<Response<ChangeMemberReply>, tonic::Status> {
+        let caller = self.admit(&request, request.get_ref().envelope.as_ref())?;
+        let reply = |status: Status| ChangeMemberReply { status: status.into(), ..ChangeMemberReply::default() };
+        if self.generation_differs(caller) {
+            return Ok(Response::new(reply(Status::WrongGeneration)));
+        }
+        let Some(replica) = self.context.replica(caller.group) else {
+            return Ok(Response::new(reply(Status::NoReplica)));
+        };
+        if !replica.leads() {
+            let leader_node = number(self.leader_node(caller.group));
+            return Ok(Response::new(ChangeMemberReply { leader_node, ..reply(Status::NotLeader) }));
+        }
+        let wanted = membership::Wanted::of(request.get_ref());
+        let stepped = tokio::time::timeout(limits::CHANGE_DEADLINE, membership::step(&replica, &wanted)).await;
+        let reply = match stepped {
+            Ok(Ok(step)) => ChangeMemberReply {
+                settled: step == membership::Step::Settled,
+                moved: is_done(&step),
+                detail: step.to_string(),
+                ..reply(Status::Ok)
+            },
+            Ok(Err(detail)) => ChangeMemberReply { detail, ..reply(Status::Unavailable) },
+            Err(_elapsed) => reply(Status::Unknown),
+        };
+        Ok(Response::new(reply))
+    }
+
+    async fn group_status(&self, request: Request<GroupStatusRequest>) -> Result<Response<GroupStatusReply>, tonic::Status> {
+        let caller = self.admit(&request, request.get_ref().envelope.as_ref())?;
+        let all = request.get_ref().all;
+        let replicas = self.context.replicas().into_iter().filter(|replica| all || replica.group == caller.group);
+        Ok(Response::new(GroupStatusReply { replicas: replicas.map(|replica| status::of(&self.context, &replica)).collect() }))
+    }
+}

@@ -1,0 +1,111 @@
+//! Every bound of consensus.
+
+use std::time::Duration;
+
+/// Bytes of a message between nodes, either way.
+pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Commands packed into one entry.
+pub const ENTRY_COMMANDS_MAX: usize = 512;
+
+/// Bytes of commands packed into one entry.
+pub const ENTRY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The largest encoded command: what an entry holds less its own frame.
+pub const COMMAND_BYTES_MAX: usize = ENTRY_BYTES_MAX - 1024;
+
+/// Commands that wait at a leader, a group.
+pub const WAITING_COMMANDS_MAX: usize = 4_096;
+
+/// Bytes of commands that wait at a leader or are not applied yet, a group.
+pub const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Entries of one group that a leader has proposed and that are not applied yet.
+pub const ENTRIES_IN_FLIGHT_MAX: usize = 4;
+
+/// Entries sent in one append; their bytes are bounded by the log's reader.
+pub const APPEND_ENTRIES_MAX: u64 = 256;
+
+/// Entries applied by one task on a blocking thread.
+pub const APPLY_ENTRIES_MAX: usize = 64;
+
+/// Payload of the entries applied by one task on a blocking thread, in bytes.
+pub const APPLY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Numbers of a session that may be unanswered; the state machine refuses those 4,096 beyond the lowest.
+pub const UNANSWERED_MAX: usize = 4_000;
+
+/// A session that lay idle so long is not used again: the state machine closes it after an hour.
+pub const SESSION_IDLE_MAX: Duration = Duration::from_secs(50 * 60);
+
+/// Sessions unused so long are closed, in seconds.
+pub const SESSION_UNUSED_SECONDS: u64 = 3_600;
+
+/// Readers of one group that wait for a read id.
+pub const WAITING_READERS_MAX: usize = 16_384;
+
+/// How long a request waits by default.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(4);
+
+/// What a caller is told to wait before it tries again.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A pause between two tries to reach a leader.
+pub const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Hints that are followed at once, without a pause.
+pub const HOPS_MAX: u32 = 4;
+
+/// How long an append with entries may take: the receiver makes 4 MiB durable first. Heartbeats go on beside it.
+pub const APPEND_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long a part of a snapshot may wait for the receiver, and the last answer for the installation.
+pub const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Bytes of a snapshot's part.
+pub const SNAPSHOT_PART_BYTES: usize = 1024 * 1024;
+
+/// Files of a snapshot.
+pub const SNAPSHOT_FILES_MAX: usize = 100_000;
+
+/// A snapshot that nobody fetches is removed after this time; another can be made at any moment.
+pub const SNAPSHOT_KEPT: Duration = Duration::from_secs(120);
+
+/// A learner this near to the leader's last entry may become a voter.
+pub const CAUGHT_UP_ENTRIES: u64 = 1_000;
+
+/// How long one step of a membership change may take.
+pub const CHANGE_DEADLINE: Duration = Duration::from_secs(8);
+
+/// How long the reconciler waits for another node's answer.
+pub const STATUS_DEADLINE: Duration = Duration::from_secs(2);
+
+/// A node that was heard this recently may be given a replica.
+pub const ALIVE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Voters of the system group.
+pub const SYSTEM_VOTERS_MAX: usize = 5;
+
+/// Voters of a datasource's group.
+pub const DATASOURCE_VOTERS_MAX: usize = 3;
+
+/// How long a leader waits for its successor when it hands over.
+pub const HAND_OVER_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How often free space is measured.
+pub const SPACE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often a replica looks after its snapshots and what is left of old states.
+pub const UPKEEP_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The cluster map is read anew at most so often.
+pub const DIRECTORY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Uploads ended by one command.
+pub const EXPIRED_UPLOADS_MAX: u32 = 256;
+
+/// How long a stopped replica waits until nobody uses its state any more.
+pub const RELEASE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How often it looks.
+pub const RELEASE_PAUSE: Duration = Duration::from_millis(5);

@@ -1,0 +1,234 @@
+//! The folder of one replica's state: which of its states is in force, the open store, and how far it has been applied.
+//!
+//! The file `CURRENT` names the folder of the state in force. It is written beside, synced and renamed, so that after a crash there is either the old
+//! state or the new one; whatever else lies there is rubbish and removed at the next start. `CURRENT` is durable before its folder is used.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::snapshot::{BuiltSnapshot, SnapshotFolder, build, sync_parent};
+use super::stores::{ReplicaStore, StoreFactory};
+use crate::format::raft_types::{decode_snapshot_meta, encode_snapshot_meta};
+use crate::store::{Changes, Family, ReadState};
+use crate::types::SnapshotMeta;
+
+const POINTER: &str = "CURRENT";
+const POINTER_UNFINISHED: &str = "CURRENT.new";
+const STATE_PREFIX: &str = "state-";
+
+/// The state of one replica.
+pub(crate) struct ReplicaState {
+    folder: PathBuf,
+    stores: Arc<dyn StoreFactory>,
+    open: RwLock<Open>,
+    /// What the state in force covers; changed only by the state machine's worker.
+    covers: Mutex<SnapshotMeta>,
+    /// Index of the last entry applied; 0: none.
+    applied: watch::Sender<u64>,
+    /// Names given to folders so far in this process.
+    names: AtomicU64,
+    /// States that were replaced, with who may still read them.
+    replaced: Mutex<Vec<(PathBuf, Weak<dyn ReplicaStore>)>>,
+    /// Commands and payload bytes applied since the last snapshot.
+    pub(crate) commands: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+}
+
+struct Open {
+    number: u64,
+    store: Arc<dyn ReplicaStore>,
+}
+
+impl std::fmt::Debug for ReplicaState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReplicaState").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl ReplicaState {
+    /// Opens the state in a folder, an empty one if there is none. Blocks.
+    pub(crate) fn open(folder: PathBuf, stores: Arc<dyn StoreFactory>) -> io::Result<Self> {
+        fs::create_dir_all(&folder)?;
+        sync_parent(&folder)?;
+        let number = match read_pointer(&folder)? {
+            Some(number) => number,
+            None if has_state(&folder)? => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("{} holds a state but no file {POINTER}", folder.display()),
+                ));
+            }
+            None => {
+                write_pointer(&folder, 1)?;
+                1
+            }
+        };
+        remove_rubbish(&folder, number)?;
+        let store = stores.open(&folder.join(state_name(number))).map_err(io::Error::other)?;
+        let covers = read_applied(store.snapshot().as_ref())?;
+        let index = covers.last_log_id.map_or(0, |last| last.index);
+        Ok(Self {
+            folder,
+            stores,
+            open: RwLock::new(Open { number, store }),
+            covers: Mutex::new(covers),
+            applied: watch::Sender::new(index),
+            names: AtomicU64::new(0),
+            replaced: Mutex::new(Vec::new()),
+            commands: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// The store in force.
+    pub(crate) fn store(&self) -> Arc<dyn ReplicaStore> {
+        Arc::clone(&self.open.read().unwrap_or_else(PoisonError::into_inner).store)
+    }
+
+    /// The state as of now.
+    pub(crate) fn snapshot(&self) -> Box<dyn ReadState> {
+        self.store().snapshot()
+    }
+
+    /// What the state covers.
+    pub(crate) fn covers(&self) -> SnapshotMeta {
+        self.covers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Follows the index of the last entry applied.
+    pub(crate) fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    /// Commits what an entry changed together with what the state covers from now on. Blocks.
+    pub(crate) fn commit(&self, mut changes: Changes, covers: SnapshotMeta) -> io::Result<()> {
+        changes.put(Family::Meta, crate::keys::applied(), encode_snapshot_meta(&covers));
+        self.store().commit(changes).map_err(io::Error::other)?;
+        self.set_covers(covers);
+        Ok(())
+    }
+
+    /// Builds a snapshot. Blocks.
+    pub(crate) fn build_snapshot(&self) -> io::Result<BuiltSnapshot> {
+        build(self.store().as_ref(), self.stores.as_ref(), self.new_folder("snapshot"))
+    }
+
+    /// A folder to receive a snapshot into.
+    pub(crate) fn new_incoming(&self) -> SnapshotFolder {
+        SnapshotFolder::new(self.new_folder("incoming"))
+    }
+
+    fn new_folder(&self, kind: &str) -> PathBuf {
+        self.folder.join(format!("{kind}-{}", self.names.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Puts a received snapshot in the place of the state. Its files are durable and verified. Blocks.
+    pub(crate) fn install(&self, meta: &SnapshotMeta, snapshot: &SnapshotFolder) -> io::Result<()> {
+        let number = self.open.read().unwrap_or_else(PoisonError::into_inner).number + 1;
+        let target = self.folder.join(state_name(number));
+        snapshot.move_to(&target)?;
+        let store = self.stores.open(&target).map_err(io::Error::other)?;
+        let covers = read_applied(store.snapshot().as_ref())?;
+        if covers != *meta {
+            let problem = format!("a snapshot covers {:?} though its sender said {:?}", covers.last_log_id, meta.last_log_id);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        }
+        write_pointer(&self.folder, number)?;
+        let old = {
+            let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *open, Open { number, store })
+        };
+        let old_folder = self.folder.join(state_name(old.number));
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).push((old_folder, Arc::downgrade(&old.store)));
+        drop(old);
+        self.set_covers(covers);
+        Ok(())
+    }
+
+    /// Removes replaced states that nobody reads any more. Blocks.
+    pub(crate) fn remove_replaced(&self) {
+        let unread = {
+            let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+            let (read, unread): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut *replaced).into_iter().partition(|(_, store)| store.strong_count() > 0);
+            *replaced = read;
+            unread
+        };
+        for (folder, _) in unread {
+            if let Err(error) = fs::remove_dir_all(&folder) {
+                tracing::warn!(folder = %folder.display(), %error, "cannot remove a replaced state");
+            }
+        }
+    }
+
+    fn set_covers(&self, covers: SnapshotMeta) {
+        let index = covers.last_log_id.map_or(0, |last| last.index);
+        *self.covers.lock().unwrap_or_else(PoisonError::into_inner) = covers;
+        self.applied.send_replace(index);
+    }
+}
+
+/// Reads what a state covers.
+pub(crate) fn read_applied(state: &dyn ReadState) -> io::Result<SnapshotMeta> {
+    let found: Option<Bytes> = state.get(Family::Meta, &crate::keys::applied()).map_err(io::Error::other)?;
+    match found {
+        Some(bytes) => decode_snapshot_meta(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
+        None => Ok(SnapshotMeta::default()),
+    }
+}
+
+fn state_name(number: u64) -> String {
+    format!("{STATE_PREFIX}{number}")
+}
+
+fn read_pointer(folder: &Path) -> io::Result<Option<u64>> {
+    let text = match fs::read_to_string(folder.join(POINTER)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let number = text.trim().strip_prefix(STATE_PREFIX).and_then(|number| number.parse().ok());
+    let wrong = || io::Error::new(io::ErrorKind::InvalidData, format!("{} does not name a state", folder.join(POINTER).display()));
+    number.map(Some).ok_or_else(wrong)
+}
+
+fn write_pointer(folder: &Path, number: u64) -> io::Result<()> {
+    let unfinished = folder.join(POINTER_UNFINISHED);
+    let mut file = File::create(&unfinished)?;
+    writeln!(file, "{}", state_name(number))?;
+    file.sync_all()?;
+    fs::rename(&unfinished, folder.join(POINTER))?;
+    File::open(folder)?.sync_all()
+}
+
+fn has_state(folder: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        if entry?.file_name().to_string_lossy().starts_with(STATE_PREFIX) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn remove_rubbish(folder: &Path, number: u64) -> io::Result<()> {
+    let current = state_name(number);
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == POINTER || name == current.as_str() {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! Names of the metrics of consensus. Labels: `group` is the number of the group, at most 64 values.
+
+/// Commands proposed by this process, by `group` and `result` (done, rejected, unavailable, unknown, busy, other).
+pub const COMMANDS_TOTAL: &str = "skep_raft_commands_total";
+
+/// Seconds from a command's proposal to its outcome as its caller saw it, by `group`.
+pub const COMMAND_SECONDS: &str = "skep_raft_command_seconds";
+
+/// Commands packed into one entry by a leader here, by `group`.
+pub const ENTRY_COMMANDS: &str = "skep_raft_entry_commands";
+
+/// Commands that wait for a leader here, by `group`.
+pub const WAITING_COMMANDS: &str = "skep_raft_waiting_commands";
+
+/// Read ids fetched, by `group`; many reads share one.
+pub const READ_IDS_TOTAL: &str = "skep_raft_read_ids_total";
+
+/// Entries applied to the local state, by `group`.
+pub const APPLIED_ENTRIES_TOTAL: &str = "skep_raft_applied_entries_total";
+
+/// Snapshots built, by `group`.
+pub const SNAPSHOTS_BUILT_TOTAL: &str = "skep_raft_snapshots_built_total";
+
+/// Snapshots received and installed, by `group`.
+pub const SNAPSHOTS_INSTALLED_TOTAL: &str = "skep_raft_snapshots_installed_total";
+
+/// Whether this node leads the group (1) or not (0), by `group`.
+pub const LEADS: &str = "skep_raft_leads";
+
+/// Calls of other nodes that were refused because their envelope was wrong, by `reason`.
+pub const REFUSED_CALLS_TOTAL: &str = "skep_raft_refused_calls_total";
+
+/// Steps that the reconciler took, by `step`.
+pub const RECONCILER_STEPS_TOTAL: &str = "skep_raft_reconciler_steps_total";

@@ -1,0 +1,39 @@
+//! The members of a folder in byte order of names.
+
+use super::{Found, look_up_folder, page};
+use crate::keys::CurrentKey;
+use crate::state::{entry, limits, read};
+use crate::store::{Direction, ReadState, StateError};
+use crate::wire::meta::v1::{CurrentRecord, EntryKind, EntryPage, ListQuery};
+
+pub(super) fn list(state: &dyn ReadState, query: &ListQuery) -> Result<Found, StateError> {
+    let folder = match look_up_folder(state, query.path.as_ref())? {
+        Ok(folder) => folder,
+        Err(absence) => return Ok(Found::Absence(absence)),
+    };
+    let wanted = |current: &CurrentRecord| query.kind == i32::from(EntryKind::Unspecified) || current.kind == query.kind;
+    let mut skip = query.skip.min(limits::SKIP_MAX);
+    let limit = page(query.limit);
+    let mut page = EntryPage { folder: Some(entry::show(state, &folder, query.with_meta)?), ..EntryPage::default() };
+    for row in read::rows_after(state, &[&folder.entry], &CurrentKey::new(folder.entry, &query.after)) {
+        let (key, current): (CurrentKey, CurrentRecord) = row?;
+        if !wanted(&current) {
+            continue;
+        }
+        if skip > 0 {
+            skip -= 1;
+            continue;
+        }
+        if page.entries.len() == limit {
+            page.more = true;
+            break;
+        }
+        page.entries.push(entry::show_record(state, Some((folder.entry, &key.name.0)), &current, query.with_meta)?);
+    }
+    if query.count_total {
+        for row in read::rows::<CurrentKey>(state, &[&folder.entry], Direction::Forward) {
+            page.total += u64::from(wanted(&row?.1));
+        }
+    }
+    Ok(Found::List(page))
+}

@@ -1,0 +1,131 @@
+//! What a command works on: the state as the entry has changed it so far, the stamp, who asks, and the group's counters.
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::keys::{Counter, CounterKey, RightsIndexKey, StampKey, StateKey, TotalsKey};
+use crate::state::overlay::Overlay;
+use crate::state::{GroupKind, Position, limits, read};
+use crate::store::{Changes, Family, ReadState, StateError};
+use crate::wire::meta::v1::{Actor, Command, GroupTotals};
+
+/// An entry under way.
+pub(crate) struct Transaction<'a> {
+    overlay: Overlay<'a>,
+    kind: GroupKind,
+    position: Position,
+    stamp: u64,
+    actor: Actor,
+    rights_index: u64,
+}
+
+impl<'a> Transaction<'a> {
+    pub(crate) fn begin(state: &'a dyn ReadState, kind: GroupKind, position: Position) -> Result<Self, StateError> {
+        let stamp = read::get(state, &StampKey {})?.unwrap_or(0);
+        Ok(Self { overlay: Overlay::over(state), kind, position, stamp, actor: Actor::default(), rights_index: 0 })
+    }
+
+    /// Goes on to the next proposal: what was changed stays, the stamp grows.
+    pub(crate) fn advance(&mut self, clock: u64) {
+        self.overlay.mark();
+        self.stamp = (self.stamp + 1).max(clock.min(limits::CLOCK_MAX));
+    }
+
+    /// Takes over who asks.
+    pub(crate) fn asked_by(&mut self, command: &Command) -> Result<(), StateError> {
+        self.actor = command.actor.clone().unwrap_or_default();
+        self.rights_index = command.rights_index;
+        let highest = self.get(&RightsIndexKey {})?.unwrap_or(0);
+        if self.rights_index > highest {
+            self.put(&RightsIndexKey {}, &command.rights_index);
+        }
+        Ok(())
+    }
+
+    /// What is changed so far stays.
+    pub(crate) fn keep(&mut self) {
+        self.overlay.mark();
+    }
+
+    /// Takes back what changed since it was last kept.
+    pub(crate) fn roll_back(&mut self) {
+        self.overlay.roll_back();
+    }
+
+    pub(crate) fn into_changes(self) -> Changes {
+        self.overlay.into_changes()
+    }
+
+    /// The state with what is changed so far.
+    pub(crate) fn state(&self) -> &dyn ReadState {
+        &self.overlay
+    }
+
+    pub(crate) fn kind(&self) -> GroupKind {
+        self.kind
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The stamp of the command under way.
+    pub(crate) fn stamp(&self) -> u64 {
+        self.stamp
+    }
+
+    /// The stamp `seconds` from now.
+    pub(crate) fn stamp_in(&self, seconds: u64) -> u64 {
+        self.stamp.saturating_add(seconds.saturating_mul(1_000_000))
+    }
+
+    pub(crate) fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    pub(crate) fn rights_index(&self) -> u64 {
+        self.rights_index
+    }
+
+    pub(crate) fn get<K: StateKey>(&self, key: &K) -> Result<Option<K::Record>, StateError> {
+        read::get(&self.overlay, key)
+    }
+
+    pub(crate) fn put<K: StateKey>(&mut self, key: &K, record: &K::Record) {
+        self.overlay.set(K::FAMILY, key.to_bytes(), Some(Bytes::from(record.encode_to_vec())));
+    }
+
+    pub(crate) fn delete<K: StateKey>(&mut self, key: &K) {
+        self.overlay.set(K::FAMILY, key.to_bytes(), None);
+    }
+
+    pub(crate) fn put_bytes(&mut self, family: Family, key: Bytes, value: Bytes) {
+        self.overlay.set(family, key, Some(value));
+    }
+
+    /// Gives out the next number of a counter, from 1.
+    pub(crate) fn next(&mut self, which: Counter) -> Result<u64, StateError> {
+        let number = self.get(&CounterKey { which })?.unwrap_or(0) + 1;
+        self.put(&CounterKey { which }, &number);
+        Ok(number)
+    }
+
+    /// The group's counters.
+    pub(crate) fn totals(&self) -> Result<GroupTotals, StateError> {
+        Ok(self.get(&TotalsKey {})?.unwrap_or_default())
+    }
+
+    /// Changes the group's counters.
+    pub(crate) fn count(&mut self, change: impl FnOnce(&mut GroupTotals) -> Result<(), StateError>) -> Result<(), StateError> {
+        let mut totals = self.totals()?;
+        change(&mut totals)?;
+        self.put(&TotalsKey {}, &totals);
+        Ok(())
+    }
+}
+
+/// Takes from a counter what was once added to it.
+pub(crate) fn take(counter: &mut u64, amount: u64, what: &str) -> Result<(), StateError> {
+    *counter = counter.checked_sub(amount).ok_or_else(|| StateError::corrupt(format!("{what}: {amount} taken from {counter}")))?;
+    Ok(())
+}

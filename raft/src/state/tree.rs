@@ -1,0 +1,290 @@
+//! The steps that every change of a tree is made of: an entry comes to be, is linked, unlinked, counted along the folders above it.
+//!
+//! Invariants: a name has a current record or a gone record, never both; every current record has the by-id record that names its place;
+//! the sums of a folder are those of its members; what a name held is in its history from the moment it no longer does.
+
+use bytes::Bytes;
+use skep_placement::ids::EntryId;
+
+use crate::keys::{ByIdKey, CurrentKey, Descending, GoneKey, HistoryKey, NameThen, SumsKey};
+use crate::state::path::{self, Located, Lookup};
+use crate::state::rejection::{Stop, id, invalid, refuse};
+use crate::state::transaction::{Transaction, take};
+use crate::state::{limits, read};
+use crate::store::StateError;
+use crate::wire::meta::v1::{
+    ByIdRecord, Change, CurrentRecord, EntryKind, EntryPath, FolderSums, GoneRecord, GroupTotals, HistoryRecord, RejectionCode,
+};
+
+/// What comes to or goes from a folder's sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Weight {
+    pub(crate) bytes: u64,
+    pub(crate) files: u64,
+    pub(crate) folders: u64,
+}
+
+impl Weight {
+    pub(crate) const NOTHING: Weight = Weight { bytes: 0, files: 0, folders: 0 };
+    pub(crate) const FOLDER: Weight = Weight { bytes: 0, files: 0, folders: 1 };
+
+    pub(crate) fn file(bytes: u64) -> Self {
+        Self { bytes, files: 1, folders: 0 }
+    }
+
+    pub(crate) fn entries(self) -> u64 {
+        self.files.saturating_add(self.folders)
+    }
+}
+
+/// What an entry weighs with all that lies below it.
+pub(crate) fn weight(transaction: &Transaction<'_>, located: &Located) -> Result<Weight, StateError> {
+    if !located.is_folder() {
+        return Ok(Weight::file(located.current.size));
+    }
+    let sums = transaction.get(&SumsKey { folder: located.entry })?.unwrap_or_default();
+    Ok(Weight { bytes: sums.bytes, files: sums.files, folders: sums.folders + 1 })
+}
+
+/// Marks folders as changed now.
+pub(crate) fn touch(transaction: &mut Transaction<'_>, chain: &[EntryId]) -> Result<(), Stop> {
+    add(transaction, chain, Weight::NOTHING)
+}
+
+/// Adds to the sums of every folder of a chain, the root of a tree first.
+pub(crate) fn add(transaction: &mut Transaction<'_>, chain: &[EntryId], weight: Weight) -> Result<(), Stop> {
+    change_sums(transaction, chain, |sums| {
+        let too_much = || refuse(RejectionCode::LimitReached, "a folder would hold more bytes than can be counted");
+        sums.bytes = sums.bytes.checked_add(weight.bytes).ok_or_else(too_much)?;
+        sums.files += weight.files;
+        sums.folders += weight.folders;
+        Ok(())
+    })?;
+    count_in_root(transaction, chain, |totals| {
+        totals.entries += weight.entries();
+        totals.logical_bytes += weight.bytes;
+        Ok(())
+    })
+}
+
+/// Takes from the sums of every folder of a chain.
+pub(crate) fn subtract(transaction: &mut Transaction<'_>, chain: &[EntryId], weight: Weight) -> Result<(), Stop> {
+    change_sums(transaction, chain, |sums| {
+        take(&mut sums.bytes, weight.bytes, "bytes of a folder")?;
+        take(&mut sums.files, weight.files, "files of a folder")?;
+        take(&mut sums.folders, weight.folders, "folders of a folder")?;
+        Ok(())
+    })?;
+    count_in_root(transaction, chain, |totals| {
+        take(&mut totals.entries, weight.entries(), "entries")?;
+        take(&mut totals.logical_bytes, weight.bytes, "logical bytes")
+    })
+}
+
+fn change_sums(
+    transaction: &mut Transaction<'_>,
+    chain: &[EntryId],
+    mut change: impl FnMut(&mut FolderSums) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    for folder in chain {
+        let key = SumsKey { folder: *folder };
+        let mut sums = transaction.get(&key)?.unwrap_or_default();
+        change(&mut sums)?;
+        sums.changed_at = transaction.stamp();
+        transaction.put(&key, &sums);
+    }
+    Ok(())
+}
+
+/// The group counts what hangs on the datasource's root; trees that hang nowhere do not count.
+fn count_in_root(
+    transaction: &mut Transaction<'_>,
+    chain: &[EntryId],
+    change: impl FnOnce(&mut GroupTotals) -> Result<(), StateError>,
+) -> Result<(), Stop> {
+    if chain.first() == Some(&EntryId::ROOT) {
+        transaction.count(change)?;
+    }
+    Ok(())
+}
+
+/// Writes the by-id record of an entry that is new; `place` is `None` for a folder that hangs nowhere.
+pub(crate) fn create(
+    transaction: &mut Transaction<'_>,
+    entry: EntryId,
+    place: Option<(EntryId, &str)>,
+    kind: EntryKind,
+) -> Result<(), Stop> {
+    if entry == EntryId::ROOT || transaction.get(&ByIdKey { entry })?.is_some() {
+        return Err(invalid(format!("the entry id {entry} was given out already")));
+    }
+    let entries_ever = transaction.totals()?.entries_ever;
+    if entries_ever >= limits::ENTRIES_MAX {
+        let detail = format!("the datasource has given out {entries_ever} entries, its limit");
+        return Err(refuse(RejectionCode::LimitReached, detail));
+    }
+    transaction.count(|totals| {
+        totals.entries_ever += 1;
+        Ok(())
+    })?;
+    let record = ByIdRecord {
+        parent: place.map_or_else(Bytes::new, |(parent, _)| bytes_of(parent)),
+        name: place.map_or_else(String::new, |(_, name)| name.to_owned()),
+        kind: kind.into(),
+        created_at: transaction.stamp(),
+        created_by: transaction.actor().user.clone(),
+        unlinked_at: 0,
+        last_version: 0,
+        rights_index: transaction.rights_index(),
+    };
+    transaction.put(&ByIdKey { entry }, &record);
+    Ok(())
+}
+
+/// Sets the current record of a name, whatever stood there.
+pub(crate) fn link(transaction: &mut Transaction<'_>, parent: EntryId, name: &str, current: &CurrentRecord) {
+    transaction.put(&CurrentKey::new(parent, name), current);
+    transaction.delete(&GoneKey::new(parent, name));
+}
+
+/// Writes what stood under a name into its history.
+pub(crate) fn remember(transaction: &mut Transaction<'_>, parent: EntryId, name: &str, was: &CurrentRecord, why: Change) {
+    let key = HistoryKey { parent, name: NameThen(name.to_owned()), until: Descending(transaction.stamp()) };
+    transaction.put(&key, &HistoryRecord { was: Some(was.clone()), why: why.into() });
+}
+
+/// Takes an entry from its name; the sums are the caller's.
+pub(crate) fn unlink(transaction: &mut Transaction<'_>, located: &Located, why: Change) {
+    let Some((parent, name)) = &located.place else { return };
+    transaction.delete(&CurrentKey::new(*parent, name));
+    remember(transaction, *parent, name, &located.current, why);
+    transaction.put(&GoneKey::new(*parent, name), &GoneRecord { since: transaction.stamp() });
+}
+
+/// Deletes an entry for good, with all that lies below it: unlinks it in one step. Versions stay for the retention.
+pub(crate) fn discard(transaction: &mut Transaction<'_>, located: &Located, why: Change) -> Result<(), Stop> {
+    let weight = weight(transaction, located)?;
+    unlink(transaction, located, why);
+    subtract(transaction, &located.chain, weight)?;
+    let (key, mut record) = by_id(transaction, located.entry)?;
+    record.unlinked_at = transaction.stamp();
+    record.rights_index = transaction.rights_index();
+    transaction.put(&key, &record);
+    transaction.count(|totals| {
+        totals.unlinked_bytes = totals.unlinked_bytes.saturating_add(weight.bytes);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Moves an entry to a free name of a folder, in one step. Gives its new place.
+pub(crate) fn relink(
+    transaction: &mut Transaction<'_>,
+    located: &Located,
+    folder: &Located,
+    name: &str,
+    why: Change,
+) -> Result<Located, Stop> {
+    let weight = weight(transaction, located)?;
+    unlink(transaction, located, why);
+    subtract(transaction, &located.chain, weight)?;
+    let current = CurrentRecord { changed_at: transaction.stamp(), ..located.current.clone() };
+    link(transaction, folder.entry, name, &current);
+    let chain = folder.chain_with_self();
+    add(transaction, &chain, weight)?;
+    let (key, mut record) = by_id(transaction, located.entry)?;
+    record.parent = bytes_of(folder.entry);
+    name.clone_into(&mut record.name);
+    record.rights_index = transaction.rights_index();
+    transaction.put(&key, &record);
+    Ok(Located::linked(folder.entry, name, current, chain)?)
+}
+
+/// The by-id record of an entry that is there.
+pub(crate) fn by_id(transaction: &Transaction<'_>, entry: EntryId) -> Result<(ByIdKey, ByIdRecord), StateError> {
+    let key = ByIdKey { entry };
+    let record = read::expect(transaction.state(), &key)?;
+    Ok((key, record))
+}
+
+/// Makes a folder under a free name. Gives it as located.
+pub(crate) fn create_folder(
+    transaction: &mut Transaction<'_>,
+    parent: &Located,
+    name: &str,
+    entry: EntryId,
+    mtime: u64,
+) -> Result<Located, Stop> {
+    create(transaction, entry, Some((parent.entry, name)), EntryKind::Folder)?;
+    let stamp = transaction.stamp();
+    let current = CurrentRecord {
+        entry: bytes_of(entry),
+        kind: EntryKind::Folder.into(),
+        mtime: if mtime == 0 { stamp } else { mtime },
+        changed_at: stamp,
+        ..CurrentRecord::default()
+    };
+    link(transaction, parent.entry, name, &current);
+    transaction.put(&SumsKey { folder: entry }, &FolderSums { changed_at: stamp, ..FolderSums::default() });
+    let chain = parent.chain_with_self();
+    add(transaction, &chain, Weight::FOLDER)?;
+    Ok(Located::linked(parent.entry, name, current, chain)?)
+}
+
+/// Where something is to be put: the folder, the name, and what has that name now.
+pub(crate) struct Target {
+    pub(crate) folder: Located,
+    pub(crate) name: String,
+    pub(crate) existing: Option<Located>,
+}
+
+/// How missing folders on the way to a target are made.
+#[derive(Clone, Copy)]
+pub(crate) struct Parents<'a> {
+    /// Whether they are made at all.
+    pub(crate) recursive: bool,
+    /// Their ids, used from the top.
+    pub(crate) ids: &'a [Bytes],
+}
+
+impl Parents<'_> {
+    pub(crate) const MUST_EXIST: Parents<'static> = Parents { recursive: false, ids: &[] };
+}
+
+/// Finds where a path leads, making missing folders before its last name if asked to.
+pub(crate) fn target(transaction: &mut Transaction<'_>, path: Option<&EntryPath>, parents: Parents<'_>) -> Result<Target, Stop> {
+    let (base, names) = path::checked(path)?;
+    let Some((name, way)) = names.split_last() else {
+        return Err(refuse(RejectionCode::Root, "the path names the folder that it begins at, which cannot be made or replaced"));
+    };
+    let name = name.clone();
+    match path::look_up(transaction.state(), base, names)? {
+        Lookup::Found(existing) => {
+            let folder = match path::look_up(transaction.state(), base, way)? {
+                Lookup::Found(folder) => folder,
+                Lookup::Missing { .. } | Lookup::NoBase | Lookup::NotAFolder { .. } => {
+                    return Err(StateError::corrupt("a folder was found only once").into());
+                }
+            };
+            Ok(Target { folder, name, existing: Some(existing) })
+        }
+        Lookup::Missing { at, folder } if at == way.len() => Ok(Target { folder, name, existing: None }),
+        Lookup::Missing { at, .. } if !parents.recursive => Err(path::missing(RejectionCode::ParentNotFound, names, at)),
+        Lookup::Missing { at, folder } => {
+            let mut ids = parents.ids.iter();
+            let mut folder = folder;
+            for missing in way.iter().skip(at) {
+                let entry = ids.next().ok_or_else(|| invalid("more folders are missing than the command has ids for"))?;
+                folder = create_folder(transaction, &folder, missing, id(entry, "entry id")?, 0)?;
+            }
+            Ok(Target { folder, name, existing: None })
+        }
+        Lookup::NoBase => Err(path::no_base(RejectionCode::ParentNotFound, base)),
+        Lookup::NotAFolder { at } => Err(path::not_a_folder(names, at)),
+    }
+}
+
+/// An id as records hold it.
+pub(crate) fn bytes_of(entry: EntryId) -> Bytes {
+    Bytes::copy_from_slice(&entry.0)
+}

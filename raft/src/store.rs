@@ -1,0 +1,164 @@
+//! Where a group's state lies: ordered keys and values in four families, read at one moment and changed one entry at a time.
+//!
+//! The state machine knows these two traits and nothing else of storage. Invariant: a [`ReadState`] never changes while it is held, and a
+//! commit is seen whole or not at all.
+
+pub mod memory;
+#[cfg(feature = "rocksdb")]
+pub mod rocksdb;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+#[cfg(feature = "rocksdb")]
+pub use self::rocksdb::{RocksOptions, RocksShared, RocksStore};
+pub use memory::MemoryStore;
+
+/// A part of the state with settings of its own on disk. The numbers and names are frozen: they lie on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// Singletons, counters, sessions, and everything the system group holds.
+    Meta = 0,
+    /// The tree: current, history, by-id, sums.
+    Tree = 1,
+    /// Versions, contents, manifests, chunks and their queues.
+    Data = 2,
+    /// The bytes of inline contents.
+    Inline = 3,
+}
+
+impl Family {
+    /// All families in the order of their numbers.
+    pub const ALL: [Family; 4] = [Family::Meta, Family::Tree, Family::Data, Family::Inline];
+
+    /// The name on disk.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Family::Meta => "meta",
+            Family::Tree => "tree",
+            Family::Data => "data",
+            Family::Inline => "inline",
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Which way a scan goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the least key up.
+    Forward,
+    /// From the greatest key down.
+    Backward,
+}
+
+/// A key and its value.
+pub type Row = (Bytes, Bytes);
+
+/// Rows in the order of their keys.
+pub type Rows<'a> = Box<dyn Iterator<Item = Result<Row, StateError>> + 'a>;
+
+/// A group's state at one moment.
+pub trait ReadState: Send + Sync {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// The storage failed; the node must stop.
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StateError>;
+
+    /// The rows between two bounds, in the given direction. An error ends the rows.
+    fn scan<'a>(&'a self, family: Family, start: Bound<&[u8]>, end: Bound<&[u8]>, direction: Direction) -> Rows<'a>;
+}
+
+/// A group's state as it changes. One writer at a time.
+pub trait StateStore: Send + Sync {
+    /// The state as it is now; it stays so however the store changes.
+    fn snapshot(&self) -> Box<dyn ReadState>;
+
+    /// Makes all changes at once.
+    ///
+    /// # Errors
+    /// The storage failed; the node must stop.
+    fn commit(&self, changes: Changes) -> Result<(), StateError>;
+}
+
+/// What one entry changes: at most one new value, or a deletion, for each key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    rows: BTreeMap<(Family, Bytes), Option<Bytes>>,
+}
+
+impl Changes {
+    /// No changes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets a key; a later call for the same key counts.
+    pub fn put(&mut self, family: Family, key: Bytes, value: Bytes) {
+        self.rows.insert((family, key), Some(value));
+    }
+
+    /// Deletes a key; a later call for the same key counts.
+    pub fn delete(&mut self, family: Family, key: Bytes) {
+        self.rows.insert((family, key), None);
+    }
+
+    /// How many keys change.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The changes in the order of family and key; `None` is a deletion.
+    pub fn iter(&self) -> impl Iterator<Item = (Family, &Bytes, Option<&Bytes>)> {
+        self.rows.iter().map(|((family, key), value)| (*family, key, value.as_ref()))
+    }
+
+    pub(crate) fn rows(&self) -> &BTreeMap<(Family, Bytes), Option<Bytes>> {
+        &self.rows
+    }
+
+    pub(crate) fn rows_mut(&mut self) -> &mut BTreeMap<(Family, Bytes), Option<Bytes>> {
+        &mut self.rows
+    }
+}
+
+/// The state cannot be read or written, or holds what it must not hold. Either ends the node: going on could answer wrongly.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// The storage below reported a failure.
+    #[error("the state store failed: {detail}")]
+    Storage {
+        /// What it said.
+        detail: String,
+    },
+    /// A stored key or record cannot be what this program writes.
+    #[error("the stored state is damaged: {what}")]
+    Corrupt {
+        /// What was found.
+        what: String,
+    },
+}
+
+impl StateError {
+    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt { what: what.into() }
+    }
+}

@@ -1,0 +1,279 @@
+//! The state of one group in a RocksDB of its own. All groups of a node share block cache, write buffers and threads.
+//!
+//! There is no write-ahead log: the Raft log is one. An entry is one write batch over all families, and families are flushed together, so
+//! what a crash leaves is the state after some whole entry, which names itself. Invariant: nothing is ever half an entry.
+
+mod owned_snapshot;
+
+use std::fmt;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{
+    BlockBasedIndexType, BlockBasedOptions, Cache, ChecksumType, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Env,
+    FlushOptions, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions, properties,
+};
+
+use self::owned_snapshot::OwnedSnapshot;
+use super::{Changes, Direction, Family, ReadState, Row, Rows, StateError, StateStore};
+
+/// What all stores of a node share. Cheap to clone.
+#[derive(Clone)]
+pub struct RocksShared {
+    cache: Cache,
+    write_buffers: WriteBufferManager,
+    env: Env,
+    background_jobs: i32,
+}
+
+/// Sizes of what all stores of a node share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RocksOptions {
+    /// Memory for blocks that were read, in bytes; write buffers are counted in it.
+    pub block_cache_bytes: usize,
+    /// Memory for changes that are not flushed yet, in bytes.
+    pub write_buffer_bytes: usize,
+    /// Threads that flush and compact.
+    pub background_threads: u8,
+}
+
+impl Default for RocksOptions {
+    fn default() -> Self {
+        Self { block_cache_bytes: 128 << 20, write_buffer_bytes: 64 << 20, background_threads: 2 }
+    }
+}
+
+impl fmt::Debug for RocksShared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RocksShared").field("write_buffer_bytes", &self.write_buffers.get_usage()).finish_non_exhaustive()
+    }
+}
+
+impl RocksShared {
+    /// Takes memory and threads.
+    ///
+    /// # Errors
+    /// The environment of the storage cannot be made.
+    pub fn new(options: RocksOptions) -> Result<Self, StateError> {
+        let cache = Cache::new_lru_cache(options.block_cache_bytes);
+        let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(options.write_buffer_bytes, false, cache.clone());
+        let mut env = Env::new().map_err(failed)?;
+        let background_jobs = i32::from(options.background_threads.max(2));
+        env.set_background_threads(background_jobs);
+        env.set_high_priority_background_threads(1);
+        Ok(Self { cache, write_buffers, env, background_jobs })
+    }
+
+    fn database_options(&self) -> Options {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_env(&self.env);
+        options.set_write_buffer_manager(&self.write_buffers);
+        options.set_max_background_jobs(self.background_jobs);
+        options.set_atomic_flush(true);
+        options.set_paranoid_checks(true);
+        options.set_max_open_files(512);
+        options.set_keep_log_file_num(4);
+        options.set_max_log_file_size(1 << 20);
+        options.set_bytes_per_sync(1 << 20);
+        options
+    }
+
+    fn family_options(&self, family: Family) -> Options {
+        let mut blocks = BlockBasedOptions::default();
+        blocks.set_block_cache(&self.cache);
+        blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        blocks.set_partition_filters(true);
+        blocks.set_metadata_block_size(4 << 10);
+        blocks.set_block_size(16 << 10);
+        blocks.set_bloom_filter(10.0, false);
+        blocks.set_optimize_filters_for_memory(true);
+        blocks.set_cache_index_and_filter_blocks(true);
+        blocks.set_cache_index_and_filter_blocks_with_high_priority(true);
+        blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        blocks.set_pin_top_level_index_and_filter(true);
+        blocks.set_checksum_type(ChecksumType::XXH3);
+        blocks.set_format_version(5);
+        let mut options = Options::default();
+        options.set_block_based_table_factory(&blocks);
+        options.set_write_buffer_size(16 << 20);
+        options.set_level_compaction_dynamic_level_bytes(true);
+        options.set_compression_type(DBCompressionType::Lz4);
+        options.set_bottommost_compression_type(DBCompressionType::Zstd);
+        if family == Family::Inline {
+            // Bytes that people sent: moved by compactions as little as can be.
+            options.set_enable_blob_files(true);
+            options.set_min_blob_size(256);
+            options.set_blob_file_size(64 << 20);
+            options.set_blob_compression_type(DBCompressionType::Lz4);
+            options.set_enable_blob_gc(true);
+        }
+        options
+    }
+
+    fn descriptors(&self) -> Vec<ColumnFamilyDescriptor> {
+        Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), self.family_options(family))).into()
+    }
+}
+
+/// The state of a group on disk. Cheap to clone: all clones are one store.
+#[derive(Clone)]
+pub struct RocksStore {
+    db: Arc<DB>,
+}
+
+impl fmt::Debug for RocksStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RocksStore").field("path", &self.db.path()).finish()
+    }
+}
+
+impl RocksStore {
+    /// Opens a folder, or makes an empty store in it.
+    ///
+    /// # Errors
+    /// [`StateError::Storage`]: the folder is used by another process, is damaged, or cannot be written.
+    pub fn open(dir: &Path, shared: &RocksShared) -> Result<Self, StateError> {
+        let db = DB::open_cf_descriptors(&shared.database_options(), dir, shared.descriptors()).map_err(failed)?;
+        Ok(Self { db: Arc::new(db) })
+    }
+
+    /// Opens a checkpoint to read it; changes are refused.
+    ///
+    /// # Errors
+    /// [`StateError::Storage`]: there is no store in the folder, or it is damaged.
+    pub fn open_read_only(dir: &Path, shared: &RocksShared) -> Result<Self, StateError> {
+        let db = DB::open_cf_descriptors_read_only(&shared.database_options(), dir, shared.descriptors(), false).map_err(failed)?;
+        Ok(Self { db: Arc::new(db) })
+    }
+
+    /// Makes all changes so far durable; returns when they are.
+    ///
+    /// # Errors
+    /// [`StateError::Storage`]: the node must stop.
+    pub fn flush(&self) -> Result<(), StateError> {
+        let families = Family::ALL.iter().map(|family| handle(&self.db, *family)).collect::<Result<Vec<&ColumnFamily>, StateError>>()?;
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        self.db.flush_cfs_opt(&families, &options).map_err(failed)
+    }
+
+    /// Writes the state as it is now into a folder that must not exist yet, sharing files by hard links.
+    ///
+    /// # Errors
+    /// [`StateError::Storage`]: the folder exists, or cannot be written.
+    pub fn checkpoint(&self, dir: &Path) -> Result<(), StateError> {
+        self.flush()?;
+        Checkpoint::new(&self.db).and_then(|checkpoint| checkpoint.create_checkpoint(dir)).map_err(failed)
+    }
+
+    /// How many flushes and compactions have failed since the store was opened. Any is a reason to stop the node.
+    ///
+    /// # Errors
+    /// [`StateError::Storage`]: the store does not say.
+    pub fn background_errors(&self) -> Result<u64, StateError> {
+        let count = self.db.property_int_value(properties::BACKGROUND_ERRORS).map_err(failed)?;
+        count.ok_or_else(|| StateError::Storage { detail: "the number of background errors is not known".to_owned() })
+    }
+}
+
+impl StateStore for RocksStore {
+    fn snapshot(&self) -> Box<dyn ReadState> {
+        Box::new(OwnedSnapshot::of(Arc::clone(&self.db)))
+    }
+
+    fn commit(&self, changes: Changes) -> Result<(), StateError> {
+        let mut batch = WriteBatch::default();
+        for (family, key, value) in changes.iter() {
+            let handle = handle(&self.db, family)?;
+            match value {
+                Some(value) => batch.put_cf(handle, key, value),
+                None => batch.delete_cf(handle, key),
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        self.db.write_opt(batch, &options).map_err(failed)
+    }
+}
+
+impl ReadState for OwnedSnapshot {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StateError> {
+        let handle = handle(self.database(), family)?;
+        Ok(self.snapshot().get_cf(handle, key).map_err(failed)?.map(Bytes::from))
+    }
+
+    fn scan<'a>(&'a self, family: Family, start: Bound<&[u8]>, end: Bound<&[u8]>, direction: Direction) -> Rows<'a> {
+        let handle = match handle(self.database(), family) {
+            Ok(handle) => handle,
+            Err(error) => return Box::new(std::iter::once(Err(error))),
+        };
+        let (lower, upper) = (least(start), least_above(end));
+        if upper.as_ref().is_some_and(|upper| *upper <= lower) {
+            return Box::new(std::iter::empty());
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(lower);
+        if let Some(upper) = upper {
+            options.set_iterate_upper_bound(upper);
+        }
+        let mut rows = self.snapshot().raw_iterator_cf_opt(handle, options);
+        match direction {
+            Direction::Forward => rows.seek_to_first(),
+            Direction::Backward => rows.seek_to_last(),
+        }
+        let mut ended = false;
+        Box::new(std::iter::from_fn(move || {
+            if ended {
+                return None;
+            }
+            let row: Option<Row> = rows.item().map(|(key, value)| (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+            let Some(row) = row else {
+                ended = true;
+                return rows.status().err().map(|error| Err(failed(error)));
+            };
+            match direction {
+                Direction::Forward => rows.next(),
+                Direction::Backward => rows.prev(),
+            }
+            Some(Ok(row))
+        }))
+    }
+}
+
+/// The least key that a bound from below admits.
+fn least(start: Bound<&[u8]>) -> Vec<u8> {
+    match start {
+        Bound::Included(key) => key.to_vec(),
+        Bound::Excluded(key) => next_key(key),
+        Bound::Unbounded => Vec::new(),
+    }
+}
+
+/// The least key that a bound from above does not admit; `None` if it admits all.
+fn least_above(end: Bound<&[u8]>) -> Option<Vec<u8>> {
+    match end {
+        Bound::Included(key) => Some(next_key(key)),
+        Bound::Excluded(key) => Some(key.to_vec()),
+        Bound::Unbounded => None,
+    }
+}
+
+/// The least key that is greater.
+fn next_key(key: &[u8]) -> Vec<u8> {
+    let mut next = key.to_vec();
+    next.push(0);
+    next
+}
+
+fn handle(db: &DB, family: Family) -> Result<&ColumnFamily, StateError> {
+    db.cf_handle(family.name()).ok_or_else(|| StateError::Storage { detail: format!("the store has no family {family}") })
+}
+
+fn failed(error: rocksdb::Error) -> StateError {
+    StateError::Storage { detail: error.into_string() }
+}

@@ -1,0 +1,24 @@
+//! The state machine as its users see it: commands in, outcomes and answers out, on the store in memory and on RocksDB.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::missing_assert_message, reason = "the values compared say it")]
+
+#[path = "state_machine/collection.rs"]
+mod collection;
+#[path = "state_machine/fuzz.rs"]
+mod fuzz;
+#[path = "state_machine/group.rs"]
+mod group;
+#[path = "state_machine/identities.rs"]
+mod identities;
+#[path = "state_machine/reading.rs"]
+mod reading;
+#[path = "state_machine/script.rs"]
+mod script;
+#[path = "state_machine/sessions.rs"]
+mod sessions;
+#[path = "state_machine/stores.rs"]
+mod stores;
+#[path = "state_machine/system.rs"]
+mod system;
+#[path = "state_machine/tree_model.rs"]
+mod tree_model;

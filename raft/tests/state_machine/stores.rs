@@ -1,0 +1,124 @@
+//! The two stores hold the same bytes after the same commands.
+
+use super::group::{Group, stored};
+use skep_placement::ids::DatasourceId;
+use skep_raft::state::GroupKind;
+use skep_raft::store::{Changes, Direction, Family, MemoryStore, StateStore};
+use std::ops::Bound;
+
+/// Some of everything.
+fn fill(group: &mut Group) {
+    group.mkdir("/a").unwrap();
+    for number in 0..40_u8 {
+        group.put(&format!("/a/{number}"), &vec![number; usize::from(number) * 100]).unwrap();
+        group.put_chunks("/a/big", &[stored(number, 5_000, u64::from(number), 900), stored(1, 5_000, 99, 900)]).unwrap();
+    }
+    assert!(group.put("/missing/x", b"x").is_err());
+    group.check();
+}
+
+#[test]
+fn a_snapshot_stays_as_it_was() {
+    snapshot_stays(&MemoryStore::new());
+}
+
+fn snapshot_stays(store: &dyn StateStore) {
+    let put = |value: &'static [u8]| {
+        let mut changes = Changes::new();
+        changes.put(Family::Tree, vec![1].into(), value.into());
+        store.commit(changes).unwrap();
+    };
+    put(b"one");
+    let before = store.snapshot();
+    put(b"two");
+    let mut changes = Changes::new();
+    changes.delete(Family::Tree, vec![1].into());
+    store.commit(changes).unwrap();
+    assert_eq!(before.get(Family::Tree, &[1]).unwrap().as_deref(), Some(&b"one"[..]));
+    assert_eq!(before.get(Family::Data, &[1]).unwrap(), None);
+    assert_eq!(store.snapshot().get(Family::Tree, &[1]).unwrap(), None);
+}
+
+fn scans(store: &dyn StateStore) {
+    let mut changes = Changes::new();
+    for byte in [1_u8, 3, 5, 7] {
+        changes.put(Family::Data, vec![byte].into(), vec![byte].into());
+    }
+    changes.put(Family::Data, vec![3, 0].into(), vec![9].into());
+    store.commit(changes).unwrap();
+    let snapshot = store.snapshot();
+    let read = |start: Bound<&[u8]>, end: Bound<&[u8]>, direction| {
+        snapshot.scan(Family::Data, start, end, direction).map(|row| row.unwrap().1[0]).collect::<Vec<u8>>()
+    };
+    use Bound::{Excluded, Included, Unbounded};
+    assert_eq!(read(Unbounded, Unbounded, Direction::Forward), [1, 3, 9, 5, 7]);
+    assert_eq!(read(Unbounded, Unbounded, Direction::Backward), [7, 5, 9, 3, 1]);
+    assert_eq!(read(Included(&[3]), Excluded(&[7]), Direction::Forward), [3, 9, 5]);
+    assert_eq!(read(Excluded(&[3]), Included(&[7]), Direction::Forward), [9, 5, 7]);
+    assert_eq!(read(Excluded(&[3]), Included(&[7]), Direction::Backward), [7, 5, 9]);
+    assert_eq!(read(Included(&[2]), Included(&[4]), Direction::Backward), [9, 3]);
+    assert_eq!(read(Included(&[5]), Excluded(&[5]), Direction::Forward), []);
+    assert_eq!(read(Included(&[6]), Included(&[4]), Direction::Forward), []);
+    assert_eq!(read(Included(&[8]), Unbounded, Direction::Forward), []);
+}
+
+#[test]
+fn scans_keep_their_bounds() {
+    scans(&MemoryStore::new());
+}
+
+#[test]
+fn the_same_commands_give_the_same_state() {
+    let mut groups = [Group::datasource(), Group::datasource()];
+    groups.iter_mut().for_each(fill);
+    assert_eq!(groups[0].rows(), groups[1].rows());
+    assert_eq!(groups[0].kind, GroupKind::Datasource(DatasourceId(1)));
+}
+
+#[cfg(feature = "rocksdb")]
+mod rocks {
+    use super::{Group, fill, scans, snapshot_stays};
+    use skep_placement::ids::DatasourceId;
+    use skep_raft::state::GroupKind;
+    use skep_raft::store::{Changes, RocksOptions, RocksShared, RocksStore, StateStore};
+
+    const KIND: GroupKind = GroupKind::Datasource(DatasourceId(1));
+
+    #[test]
+    fn it_behaves_as_the_store_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = RocksShared::new(RocksOptions::default()).unwrap();
+        snapshot_stays(&RocksStore::open(&dir.path().join("a"), &shared).unwrap());
+        scans(&RocksStore::open(&dir.path().join("b"), &shared).unwrap());
+        let store = RocksStore::open(&dir.path().join("c"), &shared).unwrap();
+        let mut on_disk = Group::on(Box::new(store.clone()), KIND);
+        let mut in_memory = Group::datasource();
+        fill(&mut on_disk);
+        fill(&mut in_memory);
+        assert_eq!(on_disk.rows(), in_memory.rows());
+        assert_eq!(store.background_errors().unwrap(), 0);
+    }
+
+    #[test]
+    fn checkpoints_and_reopened_stores_hold_everything() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = RocksShared::new(RocksOptions::default()).unwrap();
+        let (live, copy) = (dir.path().join("live"), dir.path().join("copy"));
+        let store = RocksStore::open(&live, &shared).unwrap();
+        let mut group = Group::on(Box::new(store.clone()), KIND);
+        fill(&mut group);
+        let before = group.rows();
+        store.checkpoint(&copy).unwrap();
+        group.mkdir("/later").unwrap();
+        let after = group.rows();
+        let snapshot = store.snapshot();
+        drop((group, store));
+        // The view outlives the store that it was taken from.
+        assert!(snapshot.get(skep_raft::store::Family::Meta, &[2]).unwrap().is_some());
+        drop(snapshot);
+        let checkpoint = RocksStore::open_read_only(&copy, &shared).unwrap();
+        assert!(checkpoint.commit(Changes::new()).is_err(), "a checkpoint is only read");
+        assert_eq!(Group::on(Box::new(checkpoint), KIND).rows(), before);
+        assert_eq!(Group::on(Box::new(RocksStore::open(&live, &shared).unwrap()), KIND).rows(), after);
+    }
+}
