@@ -128,7 +128,8 @@ impl App {
             // The token is good now; it is extended at one of its next uses.
             tracing::debug!(%failure, "a sliding token was not extended");
         }
-        Ok(Caller::new(self.clone(), Arc::new(who), view, context.clone()))
+        // Checking a password takes its time, which is not the metadata's.
+        Ok(Caller::new(self.clone(), Arc::new(who), view, context.continued()))
     }
 
     /// Who has this login and password, for opening a session.
@@ -141,7 +142,7 @@ impl App {
         let view = self.service().metadata().system(context.deadline()).await?;
         let asking = Asking { view: &view, remote: context.remote };
         let who = self.authenticator().by_password(login, password, asking).await?;
-        Ok(Caller::new(self.clone(), Arc::new(who), view, context.clone()))
+        Ok(Caller::new(self.clone(), Arc::new(who), view, context.continued()))
     }
 }
 

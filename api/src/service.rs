@@ -103,7 +103,8 @@ impl Service {
         what: command::What,
         context: &RequestContext,
     ) -> Result<Proposed, Failure> {
-        let command = command_of(proof.actor(), proof.index(), what, context);
+        let index = proof.index_for_proposal(self.metadata(), self.now_micros(), context.deadline()).await?;
+        let command = command_of(proof.actor(), index, what, context);
         self.metadata().propose(group, command, context.deadline()).await.map_err(Failure::from)
     }
 

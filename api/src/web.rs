@@ -183,7 +183,7 @@ async fn logout(State(app): State<App>, request: Request) -> WebResult {
     let sent: ProofForm = form(request).await?;
     visitor.check(&sent.proof)?;
     let caller = &visitor.caller;
-    caller.service().close_session(caller.own()?, caller.view(), &context.continued()).await?;
+    caller.service().close_session(caller.own()?, caller.view(), caller.context()).await?;
     Ok(with_cookie(Redirect::to("/").into_response(), &cookie("", 0, false)))
 }
 
@@ -212,7 +212,7 @@ async fn browse(State(app): State<App>, Path(path): Path<String>, Query(query): 
     let proof = visitor.caller.at::<ReadTree>(&path)?;
     let writable = is_writable(&visitor.caller, proof.subject());
     let wanted = ListRequest { skip: query.from, limit: Some(PAGE), count_total: true, ..ListRequest::default() };
-    let mut folder = visitor.caller.service().open_folder(proof, wanted, &context).await?;
+    let mut folder = visitor.caller.service().open_folder(proof, wanted, visitor.caller.context()).await?;
     let entries = folder.next_page().await?.unwrap_or_default();
     let shown = pages::Folder {
         path: &path,
@@ -230,9 +230,9 @@ async fn download(State(app): State<App>, Path(path): Path<String>, request: Req
     let visitor = Visitor::of(&app, request.headers(), &context).await?;
     let proof = visitor.caller.at::<ReadContent>(&path.parse()?)?;
     let (offset, length) = crate::dav::range::guess(crate::dav::range::asked(request.headers()));
-    let file = visitor.caller.service().open_file(proof, OpenRequest { version: None, offset, length }, &context).await?;
+    let file = visitor.caller.service().open_file(proof, OpenRequest { version: None, offset, length }, visitor.caller.context()).await?;
     let wanted = if request.method() == http::Method::HEAD { Wanted::HeadOnly } else { Wanted::Body };
-    Ok(answer(file, request.headers(), (wanted, Disposition::Attachment), &context).await?)
+    Ok(answer(file, request.headers(), (wanted, Disposition::Attachment), visitor.caller.context()).await?)
 }
 
 #[derive(Deserialize)]
@@ -248,7 +248,7 @@ async fn make_folder(State(app): State<App>, Path(path): Path<String>, request: 
     visitor.check(&sent.proof)?;
     let folder: UserPath = path.parse()?;
     let proof = visitor.caller.at::<WriteTree>(&folder.child(sent.name.trim())?)?;
-    visitor.caller.service().create_folder(proof, FolderRequest::default(), &context.continued()).await?;
+    visitor.caller.service().create_folder(proof, FolderRequest::default(), visitor.caller.context()).await?;
     Ok(to_folder(&folder))
 }
 
@@ -259,7 +259,7 @@ async fn delete(State(app): State<App>, Path(path): Path<String>, request: Reque
     visitor.check(&sent.proof)?;
     let path: UserPath = path.parse()?;
     let proof = visitor.caller.at::<WriteTree>(&path)?;
-    visitor.caller.service().delete(proof, DeleteRequest::default(), &context.continued()).await?;
+    visitor.caller.service().delete(proof, DeleteRequest::default(), visitor.caller.context()).await?;
     Ok(to_folder(&path.parent().unwrap_or_default()))
 }
 

@@ -170,6 +170,21 @@ impl<A: Action, S: Subject> Authorized<A, S> {
         Ok(())
     }
 
+    /// The system index that a command proposed now rests on: the proof's own while it is fresh, else that of a new decision. So a revoke stops also the later
+    /// commands of a request that makes many, or that waited.
+    ///
+    /// # Errors
+    /// As [`Authorized::renew`].
+    pub async fn index_for_proposal(&self, metadata: &Metadata, now_micros: u64, deadline: Instant) -> Result<u64, Failure> {
+        if self.decided_at.elapsed() < limits::DECISION_AGE || self.who.is_operator() {
+            return Ok(self.index);
+        }
+        let view = metadata.system(deadline).await?;
+        let who = self.who.still_valid(&view, now_micros)?;
+        decide_value(&view, &who, A::ACTION, &self.subject)?;
+        Ok(view.index()?)
+    }
+
     /// What it is about.
     pub fn subject(&self) -> &S {
         &self.subject

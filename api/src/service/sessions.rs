@@ -53,7 +53,6 @@ impl Service {
         lifetime: Duration,
         context: &RequestContext,
     ) -> Result<NewToken, Failure> {
-        let context = context.continued();
         let proof = proof.renew(self.metadata(), self.now_micros(), context.deadline()).await?;
         let (secret, record) = self.draw_token(proof.subject().0, TokenKind::Session);
         let user_revision = proof.who().identity().revision;
@@ -61,7 +60,7 @@ impl Service {
         let id = record_id(&record.id);
         let put = PutToken { token: Some(record), lifetime_seconds: lifetime.as_secs() };
         let what = command::What::Identity(IdentityCommand { what: Some(identity_command::What::PutToken(put)) });
-        let proposed = self.propose(&proof, GroupId::SYSTEM, what, &context).await?;
+        let proposed = self.propose(&proof, GroupId::SYSTEM, what, context).await?;
         Ok(NewToken { id, secret, expires_at: Some(ends(proposed.stamp, lifetime)) })
     }
 

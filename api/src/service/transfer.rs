@@ -59,6 +59,7 @@ impl Service {
             restore: from.subject().is_in_recycle_bin() && !place.is_in_recycle_bin(),
             ..MoveEntry::default()
         };
+        from.index_for_proposal(self.metadata(), self.now_micros(), context.deadline()).await?;
         let proposed = self.propose_tree(&to, tree_command::What::MoveEntry(command), context).await?;
         transferred(proposed, &place)
     }
@@ -86,6 +87,7 @@ impl Service {
             seed: id_bytes(self.draw_id()),
             target_condition: request.target_condition,
         };
+        from.index_for_proposal(self.metadata(), self.now_micros(), context.deadline()).await?;
         let proposed = self.propose_tree(&to, tree_command::What::CopyEntry(command), context).await?;
         transferred(proposed, &place)
     }

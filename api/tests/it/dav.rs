@@ -24,7 +24,9 @@ async fn a_file_is_written_read_in_parts_and_replaced() {
     assert_eq!((got.status.as_u16(), got.body.as_ref() == large().as_slice()), (200, true));
     assert_eq!((got.header("etag"), got.header("accept-ranges")), (etag.as_str(), "bytes"));
     assert_eq!(got.header("last-modified"), "Fri, 27 Jun 2025 04:53:20 GMT");
-    for (range, from, to) in [("bytes=0-9", 0, 10), ("bytes=65530-65545", 65_530, 65_546), ("bytes=-5", 199_995, 200_000), ("bytes=199990-", 199_990, 200_000)] {
+    for (range, from, to) in
+        [("bytes=0-9", 0, 10), ("bytes=65530-65545", 65_530, 65_546), ("bytes=-5", 199_995, 200_000), ("bytes=199990-", 199_990, 200_000)]
+    {
         let part = node.dav("GET", "/dav/common-files/a%20b.bin", &[("range", range)], Body::empty()).await;
         assert_eq!(part.status, 206, "{range}");
         assert_eq!(part.body.as_ref(), large().get(from..to).expect("in the file"), "{range}");

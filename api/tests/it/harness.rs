@@ -30,8 +30,8 @@ use skep_raft::errors::PeerError;
 use skep_raft::handle::Metadata;
 use skep_raft::options::{MetadataOptions, NodeIdentity, Peers};
 use skep_raft::wire::meta::v1::{
-    ChunkList, ClusterRecord, Code, DeviceRecord, InitCluster, NewContent, NodeRecord, Profile, Query, StoredChunk, TotalsQuery, UserRecord, WriteId,
-    new_content, query,
+    ChunkList, ClusterRecord, Code, DeviceRecord, InitCluster, NewContent, NodeRecord, Profile, Query, StoredChunk, TotalsQuery,
+    UserRecord, WriteId, new_content, query,
 };
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -127,7 +127,12 @@ impl ChunkIo for Chunks {
             } else {
                 new_content::From::Chunks(ChunkList { chunks: self.cut(&whole) })
             };
-            Ok(Written { size: got, blake3, md5: request.want_md5.then_some([0xd4; 16]), content: NewContent { from: Some(from), key_version: 0 } })
+            Ok(Written {
+                size: got,
+                blake3,
+                md5: request.want_md5.then_some([0xd4; 16]),
+                content: NewContent { from: Some(from), key_version: 0 },
+            })
         })
     }
 
@@ -253,7 +258,8 @@ impl Node {
     /// A WebDAV request of the administrator.
     pub(crate) async fn dav(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
         let basic = STANDARD.encode(format!("admin:{PASSWORD}"));
-        let mut request = Request::builder().method(method).uri(path).header("authorization", format!("Basic {basic}")).header("host", "here");
+        let mut request =
+            Request::builder().method(method).uri(path).header("authorization", format!("Basic {basic}")).header("host", "here");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -310,5 +316,6 @@ fn init() -> InitCluster {
         chunk_key_sealed_personal: id(3),
         common_workspace: id(4),
         personal_workspace: id(5),
+        ..InitCluster::default()
     }
 }

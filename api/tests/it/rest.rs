@@ -30,7 +30,10 @@ async fn folders_and_files_are_made_listed_in_pages_and_deleted() {
     let page = |offset: u64| json!({"NodePaths": ["common-files/*"], "Limit": 2, "Offset": offset});
     let first = node.rest(&token, ("POST", "/a/tree/stats"), &page(0)).await.json();
     assert_eq!(paths(&first), ["common-files/d0", "common-files/d1"]);
-    assert_eq!((&first["Pagination"]["Total"], &first["Pagination"]["NextOffset"], &first["Pagination"]["TotalPages"]), (&json!(5), &json!(2), &json!(3)));
+    assert_eq!(
+        (&first["Pagination"]["Total"], &first["Pagination"]["NextOffset"], &first["Pagination"]["TotalPages"]),
+        (&json!(5), &json!(2), &json!(3))
+    );
     let end = node.rest(&token, ("POST", "/a/tree/stats"), &page(5)).await;
     assert_eq!((end.status.as_u16(), paths(&end.json()).len(), &end.json()["Pagination"]["Total"]), (200, 0, &json!(5)));
     let all = node.rest(&token, ("POST", "/a/meta/bulk/get"), &json!({"NodePaths": ["common-files", "common-files/*"]})).await.json();
@@ -69,7 +72,8 @@ async fn a_large_folder_is_listed_whole_and_versions_are_shown() {
     for text in ["one", "two!"] {
         assert!(node.dav("PUT", "/dav/common-files/v.txt", &[], text).await.status.is_success());
     }
-    let versions = node.rest(&token, ("POST", "/a/tree/stats"), &json!({"NodePaths": ["common-files/v.txt"], "Versions": true})).await.json();
+    let versions =
+        node.rest(&token, ("POST", "/a/tree/stats"), &json!({"NodePaths": ["common-files/v.txt"], "Versions": true})).await.json();
     assert_eq!((&versions["Nodes"][0]["Size"], &versions["Nodes"][1]["Size"]), (&json!("4"), &json!("3")));
     assert!(versions["Nodes"][0]["MetaStore"]["versionId"].is_string());
     node.stop().await;

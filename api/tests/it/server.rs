@@ -19,7 +19,9 @@ async fn an_open_request_is_answered_while_the_server_stops() {
     let server = tokio::spawn(serve(ServerOptions::default(), listener, None, node.app.clone(), stop.clone()));
     let basic = base64::engine::general_purpose::STANDARD.encode(format!("admin:{PASSWORD}"));
     let mut client = TcpStream::connect(address).await.expect("it listens");
-    let head = format!("PUT /dav/common-files/slow HTTP/1.1\r\nhost: here\r\nauthorization: Basic {basic}\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n");
+    let head = format!(
+        "PUT /dav/common-files/slow HTTP/1.1\r\nhost: here\r\nauthorization: Basic {basic}\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n"
+    );
     client.write_all(head.as_bytes()).await.expect("sent");
     let mut go_on = [0; 25];
     client.read_exact(&mut go_on).await.expect("the server asks for the body");

@@ -200,9 +200,9 @@ pub enum ReadError {
     /// The node couldn't read it, though it may be sound: try another shard, and this one later.
     #[error("the shard can't be read now: {0}")]
     Unreadable(RecordFault),
-    /// The index failed.
+    /// The index failed and the device is out; the next start makes the index anew.
     #[error("{0}")]
-    Index(#[from] IndexError),
+    Index(IndexError),
     /// The store was closed.
     #[error("the device is closed")]
     Closed,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::errors::ReadError;
+use super::errors::{IndexError, ReadError};
 use super::index::IndexEntry;
 use super::limits::LIST_LIMIT_MAX;
 use super::metrics;
@@ -38,20 +38,21 @@ fn answer(shared: &Shared, request: ReadRequest) {
         }
         ReadRequest::Stat { key, answer } => {
             let found = shared.index.get(key).map(|entry| entry.map(|entry| entry.header));
-            let _gone = answer.send(found.map_err(ReadError::from));
+            let _gone = answer.send(found.map_err(|error| index_failed(shared, error)));
         }
         ReadRequest::Find { chunk, answer } => {
-            let _gone = answer.send(shared.index.find(chunk, LIST_LIMIT_MAX).map_err(ReadError::from));
+            let found = shared.index.find(chunk, LIST_LIMIT_MAX);
+            let _gone = answer.send(found.map_err(|error| index_failed(shared, error)));
         }
         ReadRequest::List { pg, after, limit, answer } => {
             let found = shared.index.list(pg, after, limit.min(LIST_LIMIT_MAX));
-            let _gone = answer.send(found.map_err(ReadError::from));
+            let _gone = answer.send(found.map_err(|error| index_failed(shared, error)));
         }
     }
 }
 
 fn read(shared: &Shared, key: ShardKey, blocks: &Range<u32>) -> Result<ShardBlocks, ReadError> {
-    let mut entry = shared.index.get(key)?.ok_or(ReadError::NotFound)?;
+    let mut entry = look_up(shared, key)?.ok_or(ReadError::NotFound)?;
     loop {
         let count = entry.header.blocks();
         if blocks.start >= count || blocks.start >= blocks.end {
@@ -67,7 +68,7 @@ fn read(shared: &Shared, key: ShardKey, blocks: &Range<u32>) -> Result<ShardBloc
             Err(fault) => fault,
         };
         // A deletion may have punched the payload meanwhile, or a repair replaced the record: then it isn't damaged.
-        let now = shared.index.get(key)?.ok_or(ReadError::NotFound)?;
+        let now = look_up(shared, key)?.ok_or(ReadError::NotFound)?;
         if now == entry {
             if !fault.is_damage() {
                 return Err(ReadError::Unreadable(fault));
@@ -77,6 +78,16 @@ fn read(shared: &Shared, key: ShardKey, blocks: &Range<u32>) -> Result<ShardBloc
         }
         entry = now;
     }
+}
+
+fn look_up(shared: &Shared, key: ShardKey) -> Result<Option<IndexEntry>, ReadError> {
+    shared.index.get(key).map_err(|error| index_failed(shared, error))
+}
+
+/// An index that can't be read can't say what is stored either: the device is out until the index is made anew.
+fn index_failed(shared: &Shared, error: IndexError) -> ReadError {
+    shared.fail_index(&error.to_string());
+    ReadError::Index(error)
 }
 
 /// Reads blocks of the record an entry points to, and checks that it is the shard the entry says.

@@ -25,6 +25,8 @@ use crate::tls::{NodeCredentials, NodeTls, renewal};
 const DEADLINE: Duration = Duration::from_secs(4);
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 const FRESHNESS_INTERVAL: Duration = Duration::from_secs(1);
+/// A node whose clock is further off its peers' is not ready.
+const CLOCK_OFF_MAX: Duration = Duration::from_secs(10);
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(3600);
 const RENEWAL_RETRY: Duration = Duration::from_secs(60);
 
@@ -100,6 +102,9 @@ pub(super) async fn watch_freshness(metadata: Metadata, readiness: Readiness, st
         loop {
             let read = metadata.system(tokio::time::Instant::now() + DEADLINE).await;
             readiness.read(read.map(|_view| ()).map_err(|error| error.to_string()));
+            // A leader measures its own clock against its peers'; who leads nothing hands out no stamps.
+            let skews = metadata.replicas().await.into_iter().map(|replica| Duration::from_millis(replica.leader_clock_skew_ms));
+            readiness.clock_off(skews.max().filter(|skew| *skew > CLOCK_OFF_MAX));
             tokio::time::sleep(FRESHNESS_INTERVAL).await;
         }
     };

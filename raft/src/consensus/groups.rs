@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use skep_placement::ids::{GroupId, RaftId};
@@ -34,8 +35,31 @@ pub(crate) async fn start_system(context: &Arc<Context>) -> Result<(), StartErro
     Ok(())
 }
 
+/// Removes the folders of replicas without a log: of those that were being removed, or that never came to vote.
+fn remove_ended(groups: &Path, begun: &BTreeSet<PathBuf>) -> io::Result<()> {
+    let folders = match fs::read_dir(groups) {
+        Ok(folders) => folders,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for found in folders {
+        let path = found?.path();
+        if !begun.contains(&path) {
+            tracing::info!(folder = %path.display(), "what is left of a replica is removed");
+            fs::remove_dir_all(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Starts what the local copy of the system group says this node has begun before.
 pub(crate) async fn start_known(context: &Arc<Context>) -> Result<(), StartError> {
+    let groups = context.options.data_dir.join("groups");
+    let mut begun: BTreeSet<PathBuf> = context.log.groups().into_iter().map(|key| folder(context, key.group, key.raft)).collect();
+    begun.extend(context.replicas().iter().map(|replica| folder(context, replica.group, replica.id)));
+    let shown = groups.display().to_string();
+    let removed = tokio::task::spawn_blocking(move || remove_ended(&groups, &begun)).await.map_err(io::Error::other).flatten();
+    removed.map_err(|error| StartError::Replica { group: GroupId::SYSTEM, folder: shown, problem: error.to_string() })?;
     for key in context.log.groups() {
         let placed = context.directory().groups.get(&key.group).and_then(|group| group.member(key.raft));
         if key.group != GroupId::SYSTEM && placed.is_some_and(|member| member.node == context.options.node) {

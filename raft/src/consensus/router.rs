@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::codec;
 use super::context::Context;
+use super::limits;
 use super::replica::{Claim, Replica};
 use super::snapshot_receiver;
 use super::state_machine::Snapshot;
@@ -143,7 +144,9 @@ impl RaftCalls for RaftService {
     async fn install_snapshot(&self, request: Request<Streaming<SnapshotPart>>) -> Result<Response<SnapshotReply>, Status> {
         let identity = identity_of(&request);
         let mut parts = request.into_inner();
-        let first = parts.next().await.ok_or_else(|| Status::invalid_argument("the snapshot has no parts"))??;
+        let first = tokio::time::timeout(limits::SNAPSHOT_DEADLINE, parts.next()).await;
+        let first = first.map_err(|_elapsed| Status::deadline_exceeded("the first part of the snapshot does not come"))?;
+        let first = first.ok_or_else(|| Status::invalid_argument("the snapshot has no parts"))??;
         let replica = member_call(&self.context, identity, first.envelope.as_ref())?;
         let vote = decode_vote(&first.vote).map_err(malformed)?;
         let meta = decode_snapshot_meta(&first.meta).map_err(malformed)?;

@@ -16,7 +16,7 @@ use super::state_machine::Snapshot;
 use crate::format::raft_types::{FormatError, decode_vote, encode_snapshot_meta, encode_vote};
 use crate::types::{TypeConfig, Vote};
 use crate::wire::raft::v1::raft_client::RaftClient;
-use crate::wire::raft::v1::{Envelope, SnapshotFile, SnapshotPart};
+use crate::wire::raft::v1::{Envelope, SnapshotFile, SnapshotPart, SnapshotReply};
 
 /// Why a snapshot did not arrive.
 #[derive(Debug, thiserror::Error)]
@@ -45,17 +45,21 @@ pub(crate) async fn send(
         meta: encode_snapshot_meta(&snapshot.meta),
         ..SnapshotPart::default()
     };
-    let answer = client.install_snapshot(ReceiverStream::new(taken));
-    // The parts end with the call: when its stream is dropped no more can be sent.
-    let (answer, sent) = tokio::join!(answer, send_parts(parts, header, snapshot.snapshot));
-    match (answer, sent) {
-        (Ok(reply), Ok(())) => Ok(SnapshotResponse::new(decode_vote(&reply.into_inner().vote)?)),
-        // A receiver that has a higher vote answers before it has everything.
-        (Ok(reply), Err(SendError::Timeout)) => Ok(SnapshotResponse::new(decode_vote(&reply.into_inner().vote)?)),
-        (_, Err(error @ (SendError::Read(_) | SendError::Timeout))) => Err(error),
-        (Err(status), _) => Err(status.into()),
-        (Ok(_), Err(error)) => Err(error),
+    let mut answer = std::pin::pin!(client.install_snapshot(ReceiverStream::new(taken)));
+    let sent = tokio::select! {
+        // A receiver that refuses, or follows another leader, answers before it has everything.
+        reply = &mut answer => return read_answer(reply),
+        sent = send_parts(parts, header, snapshot.snapshot) => sent,
+    };
+    match (sent, tokio::time::timeout(limits::SNAPSHOT_DEADLINE, answer).await) {
+        (Err(error @ SendError::Read(_)), _) => Err(error),
+        (_, Ok(reply)) => read_answer(reply),
+        (_, Err(_elapsed)) => Err(SendError::Timeout),
     }
+}
+
+fn read_answer(reply: Result<tonic::Response<SnapshotReply>, tonic::Status>) -> Result<SnapshotResponse<TypeConfig>, SendError> {
+    Ok(SnapshotResponse::new(decode_vote(&reply?.into_inner().vote)?))
 }
 
 async fn send_parts(parts: mpsc::Sender<SnapshotPart>, mut header: SnapshotPart, folder: Arc<SnapshotFolder>) -> Result<(), SendError> {

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_placement::chunk::FileHasher;
-use skep_placement::ids::{EntryId, GroupId};
-use skep_raft::errors::ProposeError;
+use skep_placement::ids::EntryId;
 use skep_raft::handle::Proposed;
 use skep_raft::wire::meta::v1::{CopyEntry, DeleteEntry, Entry, MoveEntry, Precondition, TreeCommand, command, tree_command};
 
@@ -16,8 +15,10 @@ use super::across::Builder;
 use super::position::Position;
 use super::record::{JobKind, TransferParameters, derived_id};
 use super::running::Running;
+use tokio::time::Instant;
+
 use crate::auth::authenticator::SignedIn;
-use crate::auth::rights::{Action, Authorized, ReadContent, Subject, WriteTree};
+use crate::auth::rights::{Action, Authorized, ReadContent, WriteTree};
 use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
 use crate::service::place::Place;
@@ -236,29 +237,27 @@ pub(super) async fn step<A: Action>(
     proof: &Authorized<A, Place>,
     what: tree_command::What,
 ) -> Result<Proposed, Failure> {
-    let group = proof.subject().group();
-    step_in(running, proof, group, what).await
-}
-
-async fn step_in<A: Action, S: Subject>(
-    running: &Running,
-    proof: &Authorized<A, S>,
-    group: GroupId,
-    what: tree_command::What,
-) -> Result<Proposed, Failure> {
+    let service = running.service();
+    let what = command::What::Tree(TreeCommand { what: Some(what) });
     let mut tries = 0;
     loop {
-        let context = running.context();
-        let what = command::What::Tree(TreeCommand { what: Some(what.clone()) });
-        let command = command_of(proof.actor(), proof.index(), what, &context);
-        let deadline = tokio::time::Instant::now() + limits::JOB_STEP_WAIT;
-        match running.service().metadata().propose(group, command, deadline).await {
-            Err(ProposeError::Unavailable { .. } | ProposeError::TooBusy) if tries < limits::JOB_TRIES => {
-                tries += 1;
-                tokio::time::sleep(Duration::from_secs(1)).await;
+        let deadline = Instant::now() + limits::JOB_STEP_WAIT;
+        let index = proof.index_for_proposal(service.metadata(), service.now_micros(), deadline).await;
+        let failure = match index {
+            Ok(index) => {
+                let command = command_of(proof.actor(), index, what.clone(), &running.context());
+                match service.metadata().propose(proof.subject().group(), command, deadline).await {
+                    Ok(proposed) => return Ok(proposed),
+                    Err(error) => Failure::from(error),
+                }
             }
-            other => return other.map_err(Failure::from),
+            Err(failure) => failure,
+        };
+        if !matches!(failure.code, ErrorCode::Unavailable | ErrorCode::TooBusy) || tries >= limits::JOB_TRIES {
+            return Err(failure);
         }
+        tries += 1;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

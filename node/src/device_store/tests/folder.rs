@@ -22,7 +22,7 @@ async fn closed() -> Bench {
 async fn other_folders_are_refused() {
     let bench = Bench::new();
     let not_asked_for = DeviceOptions { initialize: false, ..bench.options() };
-    assert!(matches!(refused(not_asked_for.clone()), OpenError::NotADevice { .. }));
+    assert!(matches!(refused(not_asked_for), OpenError::NotADevice { .. }));
     std::fs::write(bench.folder.path().join("letter.txt"), "dear").expect("a file");
     assert!(matches!(refused(bench.options()), OpenError::NotEmpty { .. }));
     let missing = DeviceOptions { folder: bench.folder.path().join("none"), ..bench.options() };
