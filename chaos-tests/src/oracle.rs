@@ -53,7 +53,8 @@ impl Oracle {
     pub async fn check(&self, client: &Client) {
         for (path, possible) in &self.files {
             // Right after a fault a read may be refused for a while; a wrong answer is wrong at once.
-            let found = wait_for(&format!("{path} through {}", client.base()), Duration::from_secs(30), async || client.get(path).await).await;
+            let found =
+                wait_for(&format!("{path} through {}", client.base()), Duration::from_secs(30), async || client.get(path).await).await;
             let matches = possible.iter().any(|possible| match (possible, &found) {
                 (Possible::Absent, None) => true,
                 (Possible::Content(seed, length), Some(bytes)) => bytes.len() == *length && *bytes == random_bytes(*seed, *length),

@@ -34,7 +34,15 @@ use wire::admin_server::Admin;
 
 /// Messages generated from `node/proto/skep/admin`.
 pub mod wire {
-    #![expect(missing_docs, unused_qualifications, clippy::all, reason = "generated; the comments stand in the proto file")]
+    #![expect(
+        missing_docs,
+        unused_qualifications,
+        clippy::allow_attributes,
+        clippy::allow_attributes_without_reason,
+        clippy::missing_errors_doc,
+        clippy::too_many_lines,
+        reason = "generated; the comments stand in the proto file"
+    )]
     tonic::include_proto!("skep.admin.v1");
 }
 

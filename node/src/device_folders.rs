@@ -132,7 +132,8 @@ impl DeviceFolders {
 
     fn store(&self) -> Result<(), DeviceFoldersError> {
         let stored = Stored { format: FORMAT, devices: self.folders.clone() };
-        let text = serde_json::to_vec_pretty(&stored).map_err(|error| DeviceFoldersError::Malformed { path: self.file.clone(), why: error.to_string() })?;
+        let text = serde_json::to_vec_pretty(&stored)
+            .map_err(|error| DeviceFoldersError::Malformed { path: self.file.clone(), why: error.to_string() })?;
         Ok(durable_file::write(&self.file, &text, MODE_PLAIN)?)
     }
 }

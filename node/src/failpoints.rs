@@ -46,6 +46,8 @@ pub fn arm() -> Result<(), String> {
 pub fn arm() -> Result<(), String> {
     match std::env::var_os("SKEP_FAILPOINTS") {
         None => Ok(()),
-        Some(_armed) => Err("SKEP_FAILPOINTS is set, and this build has no failpoints: unset it, or build with --features failpoints".into()),
+        Some(_armed) => {
+            Err("SKEP_FAILPOINTS is set, and this build has no failpoints: unset it, or build with --features failpoints".into())
+        }
     }
 }

@@ -83,7 +83,8 @@ pub async fn form(config: &Config, options: FormOptions) -> Result<Formed, Start
     // The password is checked before anything is written.
     let mut salt = [0; 16];
     System.fill(&mut salt);
-    let password_phc = hash_password(&Secret::new(options.admin_password.to_string()), salt).map_err(|weak| StartError::Refused(weak.detail))?;
+    let password_phc =
+        hash_password(&Secret::new(options.admin_password.to_string()), salt).map_err(|weak| StartError::Refused(weak.detail))?;
     folder.write(identity)?;
     let master = master_key(config, cluster)?;
     let authority = Authority::create(cluster, OffsetDateTime::now_utc())?;

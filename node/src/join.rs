@@ -11,6 +11,13 @@ pub use token::JoinToken;
 
 /// Messages generated from `node/proto/skep/join`.
 pub mod wire {
-    #![expect(missing_docs, unused_qualifications, clippy::all, reason = "generated; the comments stand in the proto file")]
+    #![expect(
+        missing_docs,
+        unused_qualifications,
+        clippy::allow_attributes,
+        clippy::allow_attributes_without_reason,
+        clippy::missing_errors_doc,
+        reason = "generated; the comments stand in the proto file"
+    )]
     tonic::include_proto!("skep.join.v1");
 }

@@ -200,10 +200,12 @@ impl Node {
     /// [`StartError`]; nothing runs on then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let mut base = Base::of(config)?;
-        let api_tls = base.config.api.tls.as_ref().map(|tls| crate::tls::api::server_config(&tls.certificate_file, &tls.key_file)).transpose()?;
+        let api_tls =
+            base.config.api.tls.as_ref().map(|tls| crate::tls::api::server_config(&tls.certificate_file, &tls.key_file)).transpose()?;
         let rpc_listener = listen("rpc.listen", base.config.rpc.listen).await?;
         let api_listener = listen("api.listen", base.config.api.listen).await?;
-        let bound = |listener: &TcpListener, key, address| listener.local_addr().map_err(|source| StartError::Listen { key, address, source });
+        let bound =
+            |listener: &TcpListener, key, address| listener.local_addr().map_err(|source| StartError::Listen { key, address, source });
         let addresses = Addresses {
             api: bound(&api_listener, "api.listen", base.config.api.listen)?,
             rpc: bound(&rpc_listener, "rpc.listen", base.config.rpc.listen)?,
@@ -414,7 +416,13 @@ impl Starting {
     }
 
     /// Opens the port for clients: from here on the node serves.
-    fn serve(self, base: Base, whole: Whole, addresses: Addresses, (listener, tls): (TcpListener, Option<Arc<rustls::ServerConfig>>)) -> Node {
+    fn serve(
+        self,
+        base: Base,
+        whole: Whole,
+        addresses: Addresses,
+        (listener, tls): (TcpListener, Option<Arc<rustls::ServerConfig>>),
+    ) -> Node {
         let api_stop = CancellationToken::new();
         let options = ServerOptions {
             connections: base.config.limits.connections_max,

@@ -184,11 +184,7 @@ pub fn channel_to(tls: Arc<NodeTls>, address: String, expected: Expected) -> Cha
 }
 
 /// Connects with the given settings; `target` names who is meant, for errors.
-pub(crate) async fn connect(
-    config: Arc<rustls::ClientConfig>,
-    address: &str,
-    target: String,
-) -> Result<TlsStream<TcpStream>, DialError> {
+pub(crate) async fn connect(config: Arc<rustls::ClientConfig>, address: &str, target: String) -> Result<TlsStream<TcpStream>, DialError> {
     let connecting = async {
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;

@@ -62,7 +62,7 @@ impl StatusSource {
         let map = self.maps.current();
         let system = self.metadata.system_stale();
         let (replicas, counted) = tokio::join!(self.replicas(&map), self.counted(&map));
-        let mut status = self.from_replica(&map, &system, &replicas).unwrap_or_else(|error| {
+        let mut status = self.of_replica(&map, &system, &replicas).unwrap_or_else(|error| {
             let warnings = vec![format!("this node's replica of the system group cannot be read: {error}")];
             ClusterStatus { warnings, ..ClusterStatus::default() }
         });
@@ -90,7 +90,7 @@ impl StatusSource {
         status
     }
 
-    fn from_replica(&self, map: &ClusterMap, system: &SystemView, replicas: &[ReplicaStatus]) -> Result<ClusterStatus, StateError> {
+    fn of_replica(&self, map: &ClusterMap, system: &SystemView, replicas: &[ReplicaStatus]) -> Result<ClusterStatus, StateError> {
         let alive = self.health.alive();
         let mut status = ClusterStatus { cluster: self.cluster.to_string(), answered_by: self.node.0, ..ClusterStatus::default() };
         for node in system.nodes()?.into_iter().filter(|node| node.state() != meta::NodeState::Removed) {
@@ -111,7 +111,9 @@ impl StatusSource {
                 status.warnings.push(format!("group {} ({}) has no leader that is known here", row.id, row.name));
             }
             if row.voters.len() == 2 {
-                status.warnings.push(format!("group {} ({}) has two voters: safe, but not available with one of them down", row.id, row.name));
+                status
+                    .warnings
+                    .push(format!("group {} ({}) has two voters: safe, but not available with one of them down", row.id, row.name));
             }
             status.groups.push(row);
         }
@@ -137,12 +139,8 @@ impl StatusSource {
 
     async fn ask_replicas(&self, node: NodeId) -> Vec<ReplicaStatus> {
         let Ok(channel) = self.peers.channel(node) else { return Vec::new() };
-        let envelope = Envelope {
-            cluster: self.cluster.0.to_vec().into(),
-            from_node: self.node.0,
-            from_boot: self.boot.0,
-            ..Envelope::default()
-        };
+        let envelope =
+            Envelope { cluster: self.cluster.0.to_vec().into(), from_node: self.node.0, from_boot: self.boot.0, ..Envelope::default() };
         let request = GroupStatusRequest { envelope: Some(envelope), all: true };
         let reply = MetadataClient::new(channel).group_status(request).await;
         reply.map(|reply| reply.into_inner().replicas).unwrap_or_default()

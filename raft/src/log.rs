@@ -40,11 +40,11 @@ pub use group::GroupLog;
 use header::Header;
 pub use memory::Done;
 use memory::{GroupMemory, Memory};
-pub use record::{GroupKey, LogEntry, LogPosition, StoredVote};
 use record::Record;
+pub use record::{GroupKey, LogEntry, LogPosition, StoredVote};
 use recovery::Identity;
-pub use shared::{OnFatal, Pressure};
 use shared::Shared;
+pub use shared::{OnFatal, Pressure};
 use writer::Writer;
 
 /// Every failpoint of the log. At each the process may end without any acknowledged thing being lost.

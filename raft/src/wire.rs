@@ -1,6 +1,15 @@
 //! Messages generated from `raft/proto`: what is stored and what is sent, by package and version.
 
-#![expect(missing_docs, unused_qualifications, clippy::all, reason = "generated; the comments stand in the proto files")]
+#![expect(
+    missing_docs,
+    unused_qualifications,
+    clippy::all,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::missing_errors_doc,
+    clippy::too_many_lines,
+    reason = "generated; the comments stand in the proto files"
+)]
 
 /// Stored values, records, commands, outcomes, and queries.
 pub mod meta {

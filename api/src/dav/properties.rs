@@ -88,11 +88,18 @@ pub(super) async fn handle(caller: Caller, path: &UserPath, mut parts: Parts, bo
     let handler: DavHandler<Travelling> = DavHandler::builder().strip_prefix("/dav").filesystem(Box::new(FileSystem)).build_handler();
     let request = Request::from_parts(parts, Full::new(xml));
     let answered = handler.handle_guarded(request, caller.login().to_owned(), travelling.clone()).await;
-    let failed = !answered.status().is_success();
-    if let Some(failure) = travelling.failure().filter(|_| failed) {
-        return Err(failure);
+    if answered.status().is_success() {
+        return Ok(guarded(answered, travelling));
     }
-    Ok(guarded(answered, travelling))
+    Err(travelling.failure().unwrap_or_else(|| match answered.status() {
+        StatusCode::NOT_FOUND => Failure::not_found(&path.to_string()),
+        StatusCode::BAD_REQUEST => Failure::new(ErrorCode::BadRequest, "the XML of the request is malformed or not that of its method"),
+        StatusCode::PRECONDITION_FAILED => {
+            Failure::new(ErrorCode::PreconditionFailed, format!("{path}: a condition of the request does not hold"))
+        }
+        StatusCode::METHOD_NOT_ALLOWED => Failure::new(ErrorCode::AlreadyExists, format!("{path}: something of this name exists already")),
+        other => Failure::new(ErrorCode::Internal, format!("{path}: the request was answered with {other}")),
+    }))
 }
 
 /// The answer, whose end is an error if reading failed midway.

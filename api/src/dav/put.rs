@@ -13,7 +13,7 @@ use crate::app::Caller;
 use crate::auth::rights::WriteContent;
 use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
-use crate::rest::body::streamed;
+use crate::rest::body::{Leftover, streamed};
 use crate::service::content::PutRequest;
 use crate::service::user_path::UserPath;
 
@@ -29,7 +29,14 @@ pub(super) async fn put(caller: &Caller, path: &UserPath, parts: &Parts, body: B
     let request = request_of(&parts.headers)?;
     let has_mtime = request.mtime != 0;
     let proof = caller.at::<WriteContent>(path)?;
-    let put = caller.service().put_file(proof, request, streamed(body), &context(caller)).await?;
+    let (body, leftover) = Leftover::split(streamed(body));
+    let put = match caller.service().put_file(proof, request, body, &context(caller)).await {
+        Ok(put) => put,
+        Err(failure) => {
+            leftover.discard().await;
+            return Err(failure);
+        }
+    };
     let status = if put.created { StatusCode::CREATED } else { StatusCode::NO_CONTENT };
     let mut response = status.into_response();
     let headers = response.headers_mut();

@@ -1,9 +1,11 @@
 //! Request bodies: whole within a limit, or as a stream that ends when the client falls silent.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
+use futures_util::stream::Fuse;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::time::timeout;
 
@@ -34,6 +36,36 @@ where
     }))
 }
 
+/// What is left of a body that was refused before its end. A client that is still sending would otherwise see its connection reset instead of the answer.
+pub(crate) struct Leftover(Arc<Mutex<Fuse<ByteStream>>>);
+
+impl Leftover {
+    /// The body for reading, and the hand on what is left of it.
+    pub(crate) fn split(body: ByteStream) -> (ByteStream, Self) {
+        let shared = Arc::new(Mutex::new(body.fuse()));
+        let read = Arc::clone(&shared);
+        let reading = stream::poll_fn(move |context| read.lock().expect("no holder of this lock panics").poll_next_unpin(context));
+        (Box::pin(reading), Self(shared))
+    }
+
+    /// Reads on for a moment and throws it away.
+    pub(crate) async fn discard(self) {
+        let mut left = limits::LEFTOVER_BYTES;
+        let mut rest = stream::poll_fn(|context| self.0.lock().expect("no holder of this lock panics").poll_next_unpin(context));
+        let reading = async {
+            while let Some(Ok(piece)) = rest.next().await {
+                left = left.saturating_sub(piece.len());
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        if timeout(limits::LEFTOVER_WAIT, reading).await.is_err() {
+            tracing::debug!("a refused body was not read to its end");
+        }
+    }
+}
+
 /// The whole body, at most so many bytes.
 pub(crate) async fn read_whole(body: Body, most: usize) -> Result<Bytes, Failure> {
     let mut pieces = streamed(body);
@@ -56,7 +88,7 @@ mod tests {
     use bytes::Bytes;
     use futures_util::{StreamExt, stream};
 
-    use super::{read_whole, watched};
+    use super::{Leftover, read_whole, watched};
     use crate::error_code::ErrorCode;
     use crate::ports::BodyError;
 
@@ -71,6 +103,19 @@ mod tests {
         let pieces = vec![Ok(Bytes::from_static(b"a")), Err("reset"), Ok(Bytes::from_static(b"b"))];
         let got: Vec<_> = watched(stream::iter(pieces), Duration::from_secs(60)).collect().await;
         assert_eq!(got, [Ok(Bytes::from_static(b"a")), Err(BodyError::Broken("reset".to_owned()))]);
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_a_refused_body_is_read_away() {
+        let pieces = (0..10).map(|_| Ok::<_, String>(Bytes::from_static(b"piece")));
+        let (mut reading, leftover) = Leftover::split(watched(stream::iter(pieces), Duration::from_secs(60)));
+        assert!(reading.next().await.is_some());
+        drop(reading);
+        let shared = std::sync::Arc::clone(&leftover.0);
+        leftover.discard().await;
+        let rest =
+            std::mem::replace(&mut *shared.lock().expect("not poisoned"), (Box::pin(stream::empty()) as crate::ports::ByteStream).fuse());
+        assert_eq!(rest.count().await, 0, "all was read");
     }
 
     #[tokio::test]

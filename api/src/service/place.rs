@@ -66,32 +66,22 @@ impl Place {
     }
 
     /// The workspace.
-    #[must_use]
-    pub fn workspace(&self) -> &WorkspaceRecord {
+    pub(crate) fn workspace(&self) -> &WorkspaceRecord {
         &self.workspace
     }
 
-    /// The workspace's id.
-    #[must_use]
-    pub fn workspace_id(&self) -> RecordId {
-        self.workspace_id
-    }
-
     /// The path as the user wrote it.
-    #[must_use]
-    pub fn path(&self) -> &UserPath {
+    pub(crate) fn path(&self) -> &UserPath {
         &self.path
     }
 
     /// True for the workspace's root itself.
-    #[must_use]
-    pub fn is_workspace_root(&self) -> bool {
+    pub(crate) fn is_workspace_root(&self) -> bool {
         self.path.below().is_empty()
     }
 
     /// True for the recycle bin and what lies in it.
-    #[must_use]
-    pub fn is_in_recycle_bin(&self) -> bool {
+    pub(crate) fn is_in_recycle_bin(&self) -> bool {
         self.path.below().first().is_some_and(|name| name == RECYCLE_BIN)
     }
 
@@ -172,7 +162,7 @@ pub(crate) mod tests {
     fn a_plain_workspace_maps_names_below_its_root() {
         let place = place(false, "files/a/b");
         assert_eq!(place.entry().names, ["a", "b"]);
-        assert_eq!((place.group().0, place.workspace_id(), place.home()), (7, RecordId([5; 16]), None));
+        assert_eq!((place.group().0, place.workspace_id, place.home()), (7, RecordId([5; 16]), None));
         assert_eq!(place.name(), Some("b"));
     }
 

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use reqwest::{Method, StatusCode};
+use serde_json::json;
 use skep_chaos_tests::client::Outcome;
 use skep_chaos_tests::cluster::{Cluster, ClusterOptions};
 use skep_chaos_tests::content::random_bytes;
-use serde_json::json;
 
 /// Around every edge between size classes, and over several chunks.
 const LENGTHS: [usize; 12] =

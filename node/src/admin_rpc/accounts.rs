@@ -9,9 +9,9 @@ use skep_placement::ids::RecordId;
 use tonic::Status;
 
 use super::wire::{
-    AccessToken, ChangeUserReply, ChangeUserRequest, CreateTokenReply, CreateTokenRequest, CreateUserReply, CreateUserRequest, DeleteTokenReply,
-    DeleteTokenRequest, DeleteUserReply, DeleteUserRequest, ListTokensReply, ListTokensRequest, ListUsersReply, ListUsersRequest, SetPasswordReply,
-    SetPasswordRequest, User,
+    AccessToken, ChangeUserReply, ChangeUserRequest, CreateTokenReply, CreateTokenRequest, CreateUserReply, CreateUserRequest,
+    DeleteTokenReply, DeleteTokenRequest, DeleteUserReply, DeleteUserRequest, ListTokensReply, ListTokensRequest, ListUsersReply,
+    ListUsersRequest, SetPasswordReply, SetPasswordRequest, User,
 };
 use super::{AdminParts, Call, status};
 
@@ -92,7 +92,8 @@ impl AdminParts {
     }
 
     pub(super) async fn delete_token(&self, call: Call, request: DeleteTokenRequest) -> Result<DeleteTokenReply, Status> {
-        let token: RecordId = request.id.parse().map_err(|_no_id| Status::invalid_argument(format!("`{}` is no id of a token", request.id)))?;
+        let token: RecordId =
+            request.id.parse().map_err(|_no_id| Status::invalid_argument(format!("`{}` is no id of a token", request.id)))?;
         let deleted = self.app.service().delete_any_token(call.proof()?, token, &call.context).await;
         deleted.map(|()| DeleteTokenReply {}).map_err(status)
     }

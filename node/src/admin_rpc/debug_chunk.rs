@@ -38,10 +38,13 @@ impl AdminParts {
     }
 
     async fn one_chunk(&self, call: &Call, group: GroupId, text: &str) -> Result<Found, Status> {
-        let chunk: ChunkId = text.parse().map_err(|_no_id| Status::invalid_argument(format!("`{text}` is no chunk id: 64 hexadecimal digits")))?;
+        let chunk: ChunkId =
+            text.parse().map_err(|_no_id| Status::invalid_argument(format!("`{text}` is no chunk id: 64 hexadecimal digits")))?;
         let query = meta::ChunkQuery { chunk: bytes::Bytes::copy_from_slice(&chunk.0) };
         match self.ask(call, group, meta::query::What::Chunk(query)).await? {
-            Some(meta::answer::What::Chunk(record)) => Ok(Found { subject: format!("chunk {chunk}"), chunks: vec![(chunk, record)], more: false }),
+            Some(meta::answer::What::Chunk(record)) => {
+                Ok(Found { subject: format!("chunk {chunk}"), chunks: vec![(chunk, record)], more: false })
+            }
             _absent => Err(Status::not_found(format!("no content of the datasource has a chunk {chunk}"))),
         }
     }
@@ -58,7 +61,8 @@ impl AdminParts {
                     true => format!("{}: {size} bytes, inline in the metadata of its datasource's group", request.path),
                     false => format!("{}: {size} bytes", request.path),
                 };
-                let chunks = answer.chunks.into_iter().filter_map(|placed| Some((ChunkId::try_from(placed.chunk.as_ref()).ok()?, placed.record?)));
+                let chunks =
+                    answer.chunks.into_iter().filter_map(|placed| Some((ChunkId::try_from(placed.chunk.as_ref()).ok()?, placed.record?)));
                 Ok(Found { subject, chunks: chunks.collect(), more: answer.more })
             }
             _absent => Err(Status::not_found(format!("there is no file {} in datasource {}", request.path, request.datasource))),

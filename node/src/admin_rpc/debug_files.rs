@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tonic::Status;
 
-use super::wire::{
-    DebugLogReply, DebugLogRequest, DebugSegmentReply, DebugSegmentRequest, LogFile, Replica, Segment, SegmentRecord,
-};
+use super::wire::{DebugLogReply, DebugLogRequest, DebugSegmentReply, DebugSegmentRequest, LogFile, Replica, Segment, SegmentRecord};
 use super::{AdminParts, Call};
 use crate::device_store::{InspectedRecord, RecordKind, inspect_segment};
 
@@ -128,7 +126,9 @@ fn record_row(record: &InspectedRecord) -> SegmentRecord {
     };
     let shard = &header.shard;
     let (kind, detail) = match header.kind {
-        RecordKind::Shard => ("shard", format!("{} of code {}, placement group {} at epoch {}", shard.key(), shard.code, shard.pg, shard.epoch)),
+        RecordKind::Shard => {
+            ("shard", format!("{} of code {}, placement group {} at epoch {}", shard.key(), shard.code, shard.pg, shard.epoch))
+        }
         RecordKind::Tombstone(place) => {
             ("tombstone", format!("{} was deleted at segment {}, offset {}", shard.key(), place.segment, place.offset))
         }

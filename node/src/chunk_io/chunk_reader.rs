@@ -223,7 +223,11 @@ impl<'a> ShardReading<'a> {
     }
 
     async fn run(mut self) -> Result<Bytes, ChunkReadError> {
-        if self.source.code.data() == 1 { self.begin_copies() } else { self.begin_data_shards() }
+        if self.source.code.data() == 1 {
+            self.begin_copies();
+        } else {
+            self.begin_data_shards();
+        }
         let mut hedge_at = Instant::now() + HEDGE_AFTER;
         loop {
             if let Some(bytes) = self.assemble().await {
@@ -292,7 +296,8 @@ impl<'a> ShardReading<'a> {
         while self.complete().count() + self.on_their_way().count() < needed {
             let fresh = (0..self.source.code.total()).find(|shard| {
                 let useful = !self.complete().any(|here| here == *shard) && !self.on_their_way().any(|way| way == *shard);
-                useful && self.left.get(shard).is_some_and(|devices| devices.last().is_some_and(|device| self.shared.health.answers(*device)))
+                useful
+                    && self.left.get(shard).is_some_and(|devices| devices.last().is_some_and(|device| self.shared.health.answers(*device)))
             });
             let any = || {
                 (0..self.source.code.total()).find(|shard| {
@@ -343,9 +348,8 @@ impl<'a> ShardReading<'a> {
     fn ask_another(&mut self) -> bool {
         let before = self.asked.len();
         if self.source.code.data() == 1 {
-            let next = (0..self.source.code.total()).find(|shard| {
-                !self.under_way.contains_key(shard) && self.left.get(shard).is_some_and(|devices| !devices.is_empty())
-            });
+            let next = (0..self.source.code.total())
+                .find(|shard| !self.under_way.contains_key(shard) && self.left.get(shard).is_some_and(|devices| !devices.is_empty()));
             return next.is_some_and(|shard| self.ask(shard));
         }
         self.degraded = true;
@@ -417,9 +421,10 @@ impl<'a> ShardReading<'a> {
         let rebuilt = heavy(self.range.len(), move || {
             let indexes: Vec<u8> = wanted.keys().copied().collect();
             let rebuilt = reconstruct_shards(code, &indexes, shards).ok()?;
-            let parts = rebuilt.into_iter().zip(wanted.values()).map(|(bytes, range)| {
-                Bytes::from(bytes).slice(range.start - common.start..range.end - common.start)
-            });
+            let parts = rebuilt
+                .into_iter()
+                .zip(wanted.values())
+                .map(|(bytes, range)| Bytes::from(bytes).slice(range.start - common.start..range.end - common.start));
             Some(concatenated(parts.collect()))
         });
         rebuilt.await

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use skep_placement::chunk::{ChunkKey, chunk_id};
 use skep_placement::choose::{Decision, Event, Failure, Placed, WritePlan, WriteRequest};
+use skep_placement::chunk::{ChunkKey, chunk_id};
 use skep_placement::ids::{ChunkId, DatasourceId, DeviceId, Epoch, PgId, PoolId, Stamp, WriteId};
 use skep_placement::placement_map::preference_list;
 use skep_raft::wire::meta::v1 as meta;
@@ -79,11 +79,7 @@ struct Storing {
 }
 
 /// Stores a chunk; durable by the write rule when it returns.
-pub(super) async fn store(
-    shared: Arc<Shared>,
-    datasource: DatasourceId,
-    identified: Identified,
-) -> Result<meta::StoredChunk, StoreError> {
+pub(super) async fn store(shared: Arc<Shared>, datasource: DatasourceId, identified: Identified) -> Result<meta::StoredChunk, StoreError> {
     let map = shared.maps.current();
     let (ds, pg, sets, pool) = locate(&map, datasource, &identified.chunk)?;
     let write = shared.fresh_write();
@@ -184,8 +180,8 @@ impl Storing {
                     self.delete_writing(*write, devices);
                 }
                 let failures = self.shared.health.failures();
-                let all_full = !unavailable.out.is_empty()
-                    && unavailable.out.iter().all(|device| failures.get(device) == Some(&Failure::Full));
+                let all_full =
+                    !unavailable.out.is_empty() && unavailable.out.iter().all(|device| failures.get(device) == Some(&Failure::Full));
                 return Err(match all_full {
                     true => StoreError::NoSpace(unavailable.to_string()),
                     false => StoreError::Unavailable(unavailable.to_string()),
@@ -272,9 +268,10 @@ impl Storing {
         }
         let length = self.identified.plaintext.len();
         let map = self.shared.maps.current();
-        let wanted = map.pools.get(&self.pool).map(|pool| {
-            skep_placement::profile::Code::for_chunk(pool.profile, u64::try_from(length).expect("usize fits u64"))
-        });
+        let wanted = map
+            .pools
+            .get(&self.pool)
+            .map(|pool| skep_placement::profile::Code::for_chunk(pool.profile, u64::try_from(length).expect("usize fits u64")));
         let below_profile = wanted.is_some_and(|wanted| wanted != code);
         metrics::counter!(CHUNKS_STORED).increment(1);
         metrics::counter!(CHUNK_BYTES_STORED).increment(u64::try_from(length).expect("usize fits u64"));

@@ -123,7 +123,9 @@ impl ContentWriting {
     fn new(shared: Arc<Shared>, request: WriteRequest) -> Result<Self, WriteError> {
         let map = shared.maps.current();
         let datasource = map.datasources.get(&request.datasource);
-        let key = datasource.map(|datasource| datasource.key.clone()).ok_or_else(|| unavailable(StoreError::UnknownDatasource(request.datasource)))?;
+        let key = datasource
+            .map(|datasource| datasource.key.clone())
+            .ok_or_else(|| unavailable(StoreError::UnknownDatasource(request.datasource)))?;
         Ok(Self {
             shared,
             request,
@@ -202,7 +204,8 @@ impl ContentWriting {
     /// Reads until a chunk is full, the body ends, or the client took too long to fill it.
     async fn next_cut(&mut self, body: &mut ByteStream) -> Result<Cut, WriteError> {
         let announced = self.request.expected_length.map(|expected| expected.saturating_sub(self.size));
-        let wanted = announced.map_or(CHUNK_LENGTH_BYTES_MAX, |left| usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_LENGTH_BYTES_MAX));
+        let wanted =
+            announced.map_or(CHUNK_LENGTH_BYTES_MAX, |left| usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_LENGTH_BYTES_MAX));
         let permit = self.admit(wanted).await?;
         let mut buffer = BytesMut::with_capacity(wanted.min(64 << 10));
         let mut first_byte_at = None;
@@ -211,7 +214,8 @@ impl ContentWriting {
             let piece = self.rest.split_to(room.min(self.rest.len()));
             buffer.extend_from_slice(&piece);
             if buffer.len() == CHUNK_LENGTH_BYTES_MAX {
-                let last = self.rest.is_empty() && announced.is_some_and(|left| left == u64::try_from(CHUNK_LENGTH_BYTES_MAX).expect("4 MiB"));
+                let last =
+                    self.rest.is_empty() && announced.is_some_and(|left| left == u64::try_from(CHUNK_LENGTH_BYTES_MAX).expect("4 MiB"));
                 if !last {
                     return Ok(Cut { bytes: buffer.freeze(), permit, last: false });
                 }

@@ -76,7 +76,6 @@ impl Encoded {
     }
 }
 
-
 /// Runs work on `bytes` bytes where it does not hold up other requests.
 pub(super) async fn heavy<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
     if bytes <= INLINE_WORK_BYTES_MAX {

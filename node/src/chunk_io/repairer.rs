@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::{join_all, try_join_all};
+use skep_placement::checksum::{block_checksums, block_count};
 use skep_placement::choose::WriteRequest;
 use skep_placement::erasure::{reconstruct_shards, shard_length};
 use skep_placement::ids::{ChunkId, DatasourceId, DeviceId, Epoch, GroupId, InstanceId, PgId, Stamp};
-use skep_placement::checksum::{block_checksums, block_count};
 use skep_placement::placement_map::preference_list;
 use skep_placement::profile::Code;
 use skep_placement::repair_plan::{ChunkRecord, RepairPlan, ShardMove, plan_repair};
@@ -143,7 +143,8 @@ impl<'a> Repair<'a> {
     async fn fill(&self, wanted: Vec<(u8, DeviceId)>, sources: Vec<(u8, DeviceId)>) -> Result<Repaired, RepairError> {
         // A shard that was late at the commit, or whose repair was not recorded, may be there.
         let present = join_all(wanted.iter().map(|(shard, device)| self.shared.transport.stat(*device, self.key(*shard)))).await;
-        let absent: Vec<(u8, DeviceId)> = wanted.iter().zip(&present).filter(|(_, found)| found.is_err()).map(|(place, _)| *place).collect();
+        let absent: Vec<(u8, DeviceId)> =
+            wanted.iter().zip(&present).filter(|(_, found)| found.is_err()).map(|(place, _)| *place).collect();
         if !absent.is_empty() {
             let indexes: Vec<u8> = absent.iter().map(|(shard, _)| *shard).collect();
             let made = self.make_shards(&indexes, &sources).await?;
@@ -291,8 +292,7 @@ impl<'a> Repair<'a> {
             devices: if at_home { Vec::new() } else { devices.iter().map(|device| device.0).collect() },
             ..meta::StoredChunk::default()
         };
-        let reencoded =
-            meta::Reencoded { chunk: self.chunk.0.to_vec().into(), replaces: self.record.write, instance: Some(instance) };
+        let reencoded = meta::Reencoded { chunk: self.chunk.0.to_vec().into(), replaces: self.record.write, instance: Some(instance) };
         match self.propose(meta::content_command::What::Reencoded(reencoded)).await {
             Ok(()) => Ok(Repaired::Done),
             Err(ProposeError::Rejected(rejection)) => {

@@ -155,7 +155,7 @@ fn failure(device: DeviceId, node: NodeId, reply: &Reply) -> Option<TransportErr
 
 /// The same for a device of this node.
 fn local_failure(device: DeviceId, node: NodeId, refusal: &Reply) -> TransportError {
-    failure(device, node, refusal).unwrap_or(TransportError::Refused { device, why: "it gave no reason".into() })
+    failure(device, node, refusal).unwrap_or_else(|| TransportError::Refused { device, why: "it gave no reason".into() })
 }
 
 fn malformed(device: DeviceId, error: impl fmt::Display) -> TransportError {
@@ -207,7 +207,11 @@ impl ShardTransport for ShardClient {
     fn delete(&self, device: DeviceId, key: ShardKey) -> BoxFuture<'_, Result<(), TransportError>> {
         Box::pin(async move {
             if let Some(store) = self.local.get(device) {
-                return store.delete(key).await.map(|_was_there| ()).map_err(|error| local_failure(device, self.local.node(), &error.into()));
+                return store
+                    .delete(key)
+                    .await
+                    .map(|_was_there| ())
+                    .map_err(|error| local_failure(device, self.local.node(), &error.into()));
             }
             let delete = wire::DeleteShard { device: device.0, name: Some(name_to_wire(key)) };
             self.ask(device, What::Delete(delete), Bytes::new()).await.map(|_done| ())

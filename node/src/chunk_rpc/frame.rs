@@ -25,8 +25,9 @@ where
     if header.len() > HEADER_LENGTH_BYTES_MAX || payload.len() > PAYLOAD_LENGTH_BYTES_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a shard frame is longer than its limit"));
     }
-    let header_length = u32::try_from(header.len()).expect("limited above");
-    let payload_length = u32::try_from(payload.len()).expect("limited above");
+    let too_long = |_over: std::num::TryFromIntError| io::Error::from(io::ErrorKind::InvalidInput);
+    let header_length = u32::try_from(header.len()).map_err(too_long)?;
+    let payload_length = u32::try_from(payload.len()).map_err(too_long)?;
     let mut head = Vec::with_capacity(8 + header.len());
     head.extend_from_slice(&header_length.to_be_bytes());
     head.extend_from_slice(&payload_length.to_be_bytes());
@@ -51,8 +52,9 @@ where
     }
     reader.read_exact(&mut lengths[1..]).await?;
     let [a, b, c, d, e, f, g, h] = lengths;
-    let header_length = usize::try_from(u32::from_be_bytes([a, b, c, d])).expect("usize has 32 bits at least");
-    let payload_length = usize::try_from(u32::from_be_bytes([e, f, g, h])).expect("usize has 32 bits at least");
+    let too_long = |_over: std::num::TryFromIntError| io::Error::from(io::ErrorKind::InvalidData);
+    let header_length = usize::try_from(u32::from_be_bytes([a, b, c, d])).map_err(too_long)?;
+    let payload_length = usize::try_from(u32::from_be_bytes([e, f, g, h])).map_err(too_long)?;
     if header_length > HEADER_LENGTH_BYTES_MAX || payload_length > PAYLOAD_LENGTH_BYTES_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a shard frame is longer than its limit"));
     }

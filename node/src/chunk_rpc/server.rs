@@ -122,6 +122,7 @@ impl LocalDevices {
         }
     }
 
+    #[expect(clippy::result_large_err, reason = "the reply is what is sent")]
     fn device(&self, device: u64) -> Result<&DeviceStore, Reply> {
         self.get(DeviceId(device)).ok_or_else(|| {
             let detail = format!("node {} has no device {device}", self.node);

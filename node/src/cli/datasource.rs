@@ -50,7 +50,8 @@ fn profile_text(text: &str) -> Result<String, String> {
 pub(super) fn run(arguments: &DatasourceArguments) -> Result<(), CliError> {
     match &arguments.command {
         DatasourceCommand::List { target } => {
-            let reply = target.with_admin(async |admin| admin.ask(async |calls| calls.list_datasources(ListDatasourcesRequest {}).await).await)?;
+            let reply =
+                target.with_admin(async |admin| admin.ask(async |calls| calls.list_datasources(ListDatasourcesRequest {}).await).await)?;
             let rows = reply.datasources.into_iter().map(|datasource| {
                 let quota = if datasource.quota_bytes == 0 { "none".to_owned() } else { output::bytes(datasource.quota_bytes) };
                 let profile = if datasource.automatic { format!("{} (auto)", datasource.profile) } else { datasource.profile };

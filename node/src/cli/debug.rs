@@ -106,19 +106,29 @@ fn show_chunk(chunk: &Chunk) {
         let recorded = if shard.recorded_missing { "missing" } else { "durable" };
         let node = format!("{} ({})", shard.node, shard.node_name);
         let index = shard.index.to_string();
-        vec![index, shard.device.to_string(), node, shard.zone.clone(), recorded.to_owned(), shard.found.clone(), output::bytes(shard.length)]
+        vec![
+            index,
+            shard.device.to_string(),
+            node,
+            shard.zone.clone(),
+            recorded.to_owned(),
+            shard.found.clone(),
+            output::bytes(shard.length),
+        ]
     });
     output::table(&["  shard", "device", "node", "zone", "record", "device says", "bytes"], rows.collect(), "no shard");
 }
 
 fn show_segments(reply: DebugSegmentReply) {
-    let rows = reply.segments.into_iter().map(|segment| {
-        vec![segment.device.to_string(), segment.name, output::bytes(segment.length), output::bytes(segment.allocated)]
-    });
+    let rows = reply
+        .segments
+        .into_iter()
+        .map(|segment| vec![segment.device.to_string(), segment.name, output::bytes(segment.length), output::bytes(segment.allocated)]);
     output::table(&["device", "segment", "length", "on disk"], rows.collect(), "no segment yet");
     if !reply.records.is_empty() {
         output::heading("records");
-        let rows = reply.records.into_iter().map(|record| vec![record.offset.to_string(), record.kind, record.length.to_string(), record.detail]);
+        let rows =
+            reply.records.into_iter().map(|record| vec![record.offset.to_string(), record.kind, record.length.to_string(), record.detail]);
         output::table(&["offset", "kind", "payload", "what"], rows.collect(), "no record");
     }
     if reply.more {
@@ -129,7 +139,8 @@ fn show_segments(reply: DebugSegmentReply) {
 fn show_log(reply: DebugLogReply) {
     let rows = reply.replicas.into_iter().map(|replica| {
         let leader = if replica.leader_node == 0 { "none known".to_owned() } else { format!("node {}", replica.leader_node) };
-        let numbers = [replica.term, replica.last_log_index, replica.applied_index, replica.snapshot_index].map(|number| number.to_string());
+        let numbers =
+            [replica.term, replica.last_log_index, replica.applied_index, replica.snapshot_index].map(|number| number.to_string());
         let mut row = vec![replica.group.to_string(), replica.raft_id.to_string(), replica.generation.to_string(), replica.state, leader];
         row.extend(numbers);
         row

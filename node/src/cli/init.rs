@@ -69,7 +69,7 @@ pub(super) fn run(arguments: &InitArguments) -> Result<(), CliError> {
         Some(path) => (secret_of(path)?, false),
         None => (password::draw(), true),
     };
-    crate::telemetry::begin_logging(&crate::telemetry::LogOptions { filter: "warn".to_owned(), ..config.log.clone() })
+    crate::telemetry::begin_logging(&crate::telemetry::LogOptions { filter: "warn".to_owned(), ..config.log })
         .map_err(|error| CliError::usage(error.to_string()))?;
     let profile = match arguments.profile {
         ProfileChoice::Auto => None,

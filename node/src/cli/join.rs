@@ -73,7 +73,10 @@ pub(super) fn run_token(arguments: &JoinTokenArguments) -> Result<(), CliError> 
     let request = CreateJoinTokenRequest { lifetime_seconds: 60 * arguments.minutes };
     let made = arguments.target.with_admin(async |admin| admin.ask(async |calls| calls.create_join_token(request).await).await)?;
     // The token alone goes to standard output, so that it can be piped.
-    output::note(&format!("good for one node until {}; on the new machine: skep join --config FILE --token TOKEN", output::moment(made.expires_at)));
+    output::note(&format!(
+        "good for one node until {}; on the new machine: skep join --config FILE --token TOKEN",
+        output::moment(made.expires_at)
+    ));
     output::line(made.token);
     Ok(())
 }

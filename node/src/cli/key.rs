@@ -48,7 +48,8 @@ pub(super) fn run(arguments: &KeyArguments) -> Result<(), CliError> {
         }
         KeyCommand::Import { source, sheet } => {
             let config = source.load()?;
-            let lines = durable_file::read(sheet, 64 * 1024)?.ok_or_else(|| CliError::usage(format!("{} is not there", sheet.display())))?;
+            let lines =
+                durable_file::read(sheet, 64 * 1024)?.ok_or_else(|| CliError::usage(format!("{} is not there", sheet.display())))?;
             let key = MasterKey::parse(&lines, &sheet.display().to_string())?;
             key.store(&config.node.master_key_file)?;
             let path = config.node.master_key_file.display();

@@ -58,7 +58,8 @@ async fn status(admin: &Admin) -> Result<String, CliError> {
 }
 
 fn parse(json: &str) -> Result<Value, CliError> {
-    serde_json::from_str(json).map_err(|error| CliError::failed(format!("the node's answer cannot be read: {error}; is it of another version?")))
+    serde_json::from_str(json)
+        .map_err(|error| CliError::failed(format!("the node's answer cannot be read: {error}; is it of another version?")))
 }
 
 /// One row of the status with its fields by name.
@@ -99,7 +100,16 @@ fn show(status: &Value) {
     output::heading("nodes");
     let nodes = rows(status, "nodes", |row| {
         let alive = if row.flag("alive") { "up" } else { "silent" };
-        vec![row.text("id"), row.text("name"), row.text("zone"), alive.to_owned(), row.text("state"), row.text("api"), row.text("rpc"), row.text("version")]
+        vec![
+            row.text("id"),
+            row.text("name"),
+            row.text("zone"),
+            alive.to_owned(),
+            row.text("state"),
+            row.text("api"),
+            row.text("rpc"),
+            row.text("version"),
+        ]
     });
     output::table(&["id", "name", "zone", "", "state", "api", "rpc", "version"], nodes, "no node");
     output::heading("devices");
@@ -140,7 +150,8 @@ fn show_storage(status: &Value) {
     let datasources = rows(status, "datasources", |row| {
         let available = if row.flag("available") { "yes" } else { "no quorum" };
         let (logical, stored) = (row.number("logical_bytes"), row.number("stored_bytes"));
-        let mut line = vec![row.text("id"), row.text("name"), row.text("pool"), available.to_owned(), row.text("entries"), row.text("chunks")];
+        let mut line =
+            vec![row.text("id"), row.text("name"), row.text("pool"), available.to_owned(), row.text("entries"), row.text("chunks")];
         line.extend([output::bytes(logical), output::bytes(stored), ratio(stored, logical)]);
         line
     });

@@ -67,12 +67,8 @@ pub(super) fn run(arguments: &TokenArguments) -> Result<(), CliError> {
             output::table(&["id", "label", "created", "ends", "scopes"], reply.tokens.into_iter().map(row).collect(), "no token");
         }
         TokenCommand::Create { target, user, label, days, scope } => {
-            let request = CreateTokenRequest {
-                login: user.clone(),
-                label: label.clone(),
-                lifetime_seconds: days * 24 * 3600,
-                scopes: scope.clone(),
-            };
+            let request =
+                CreateTokenRequest { login: user.clone(), label: label.clone(), lifetime_seconds: days * 24 * 3600, scopes: scope.clone() };
             let made = target.with_admin(async |admin| admin.ask(async |calls| calls.create_token(request).await).await)?;
             output::note(&format!("token {} of {user} ends {}; its secret is shown once:", made.id, end(made.expires_at)));
             output::line(made.secret);

@@ -101,7 +101,8 @@ enum WorkspaceCommand {
 pub(super) fn run(arguments: &WorkspaceArguments) -> Result<(), CliError> {
     match &arguments.command {
         WorkspaceCommand::List { target } => {
-            let reply = target.with_admin(async |admin| admin.ask(async |calls| calls.list_workspaces(ListWorkspacesRequest {}).await).await)?;
+            let reply =
+                target.with_admin(async |admin| admin.ask(async |calls| calls.list_workspaces(ListWorkspacesRequest {}).await).await)?;
             let header = ["slug", "label", "datasources", "everybody", "grants", "id"];
             output::table(&header, reply.workspaces.into_iter().map(row).collect(), "no workspace");
         }

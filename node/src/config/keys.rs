@@ -67,7 +67,11 @@ pub(super) const SECTIONS: &[Section] = &[
         comment: "The port for clients: REST, WebDAV, the web page, health and metrics.",
         keys: &[
             required("listen", "\"127.0.0.1:7000\"", "Address and port to listen on."),
-            optional("advertise", "\"\"", "host:port by which clients reach it. Empty: as it listens; must be said when it listens on all addresses."),
+            optional(
+                "advertise",
+                "\"\"",
+                "host:port by which clients reach it. Empty: as it listens; must be said when it listens on all addresses.",
+            ),
             optional("tls_certificate_file", "\"\"", "Certificate chain for HTTPS, a PEM file. Empty: plain HTTP."),
             optional("tls_key_file", "\"\"", "Key of that certificate, a PEM file."),
             optional(
@@ -83,7 +87,11 @@ pub(super) const SECTIONS: &[Section] = &[
         comment: "The port between nodes: mutual TLS by the cluster's own certificates.",
         keys: &[
             required("listen", "\"127.0.0.1:7100\"", "Address and port to listen on."),
-            optional("advertise", "\"\"", "host:port by which the other nodes reach it. Empty: as it listens; must be said when it listens on all addresses."),
+            optional(
+                "advertise",
+                "\"\"",
+                "host:port by which the other nodes reach it. Empty: as it listens; must be said when it listens on all addresses.",
+            ),
             optional(
                 "peers",
                 "[]",
@@ -106,7 +114,11 @@ pub(super) const SECTIONS: &[Section] = &[
         comment: "Timing of consensus; the same on all nodes.",
         keys: &[
             optional("heartbeat_ms", "250", "Between a leader's heartbeats, milliseconds, 20 to 5000."),
-            optional("election_ms_min", "1000", "Silence of the leader after which an election begins, milliseconds, at least three heartbeats."),
+            optional(
+                "election_ms_min",
+                "1000",
+                "Silence of the leader after which an election begins, milliseconds, at least three heartbeats.",
+            ),
             optional("election_ms_max", "2000", "The same, at most; each election waits some time between the two."),
             optional("silent_voter_minutes", "15", "Silence after which a voter is replaced by another node, minutes, 1 to 1440."),
         ],
@@ -116,7 +128,11 @@ pub(super) const SECTIONS: &[Section] = &[
         repeated: false,
         comment: "What memory is used for; the process takes some 200 MiB besides.",
         keys: &[
-            optional("budget_mib", "192", "For bytes of files on their way in and out, MiB, 32 to 65536. Requests wait for their turn when it is used up."),
+            optional(
+                "budget_mib",
+                "192",
+                "For bytes of files on their way in and out, MiB, 32 to 65536. Requests wait for their turn when it is used up.",
+            ),
             optional("block_cache_mib", "128", "For blocks of the metadata databases, MiB, 8 to 1048576."),
             optional("write_buffer_mib", "64", "For metadata that is logged but not yet in its database, MiB, 8 to 65536."),
         ],
@@ -137,7 +153,11 @@ pub(super) const SECTIONS: &[Section] = &[
         keys: &[
             optional("connections_max", "4096", "Client connections at a time, 16 to 1000000."),
             optional("drain_seconds", "20", "How long requests may take to finish once the node is to stop, seconds, 1 to 3600."),
-            optional("device_reserve_mib", "16384", "Free space on a device below which it takes no more, MiB; a twentieth of the device if that is less."),
+            optional(
+                "device_reserve_mib",
+                "16384",
+                "Free space on a device below which it takes no more, MiB; a twentieth of the device if that is less.",
+            ),
         ],
     },
 ];

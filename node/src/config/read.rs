@@ -8,9 +8,7 @@ use skep_placement::ids::NodeId;
 
 use super::source::{Fault, Faults, Overrides, Source};
 use super::values::{host_port, name, socket};
-use super::{
-    ApiConfig, ApiTls, Config, DeviceConfig, LimitsConfig, MemoryConfig, NodeConfig, RaftConfig, RpcConfig, is_loopback, keys,
-};
+use super::{ApiConfig, ApiTls, Config, DeviceConfig, LimitsConfig, MemoryConfig, NodeConfig, RaftConfig, RpcConfig, is_loopback, keys};
 use crate::telemetry::{LogFormat, LogOptions, check_filter};
 
 const MIB: u64 = 1 << 20;
@@ -184,7 +182,11 @@ fn check_folders(source: &mut Source, node: &NodeConfig, devices: &[DeviceConfig
     folders.extend(devices.iter().enumerate().map(|(place, device)| (format!("device[{place}].path"), &device.path)));
     for (key, folder) in &folders {
         if node.master_key_file.starts_with(folder) {
-            let reason = format!("{} lies in {key} = {}: the key must not lie with the data it opens", node.master_key_file.display(), folder.display());
+            let reason = format!(
+                "{} lies in {key} = {}: the key must not lie with the data it opens",
+                node.master_key_file.display(),
+                folder.display()
+            );
             source.refuse("node.master_key_file", reason);
         }
     }

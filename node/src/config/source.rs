@@ -103,7 +103,11 @@ impl Source {
                 Err(error) => source.fault(&Origin::File(absolute), "", format!("it is not TOML: {}", error.to_string().trim_end())),
             },
             Err(error) => {
-                source.fault(&Origin::File(absolute), "", format!("it cannot be read: {error}; `skep config example` prints one to begin with"));
+                source.fault(
+                    &Origin::File(absolute),
+                    "",
+                    format!("it cannot be read: {error}; `skep config example` prints one to begin with"),
+                );
             }
         }
         source.lay_environment(&overrides.environment);

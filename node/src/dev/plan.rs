@@ -66,7 +66,8 @@ impl NodePlan {
         for device in &self.devices {
             text += &format!("[[device]]\npath = {}\n\n", quoted(device));
         }
-        text += &format!("[memory]\nbudget_mib = {BUDGET_MIB}\nblock_cache_mib = {BLOCK_CACHE_MIB}\nwrite_buffer_mib = {WRITE_BUFFER_MIB}\n\n");
+        text +=
+            &format!("[memory]\nbudget_mib = {BUDGET_MIB}\nblock_cache_mib = {BLOCK_CACHE_MIB}\nwrite_buffer_mib = {WRITE_BUFFER_MIB}\n\n");
         text += &format!("[limits]\ndevice_reserve_mib = {DEVICE_RESERVE_MIB}\n");
         text
     }
@@ -151,7 +152,10 @@ impl Plan {
         for node in &self.nodes {
             for port in [node.api_port, node.rpc_port] {
                 if !is_free(port) {
-                    let sentence = format!("port {port} of {} is taken: end the process that listens there, or choose another --port and folder", node.name);
+                    let sentence = format!(
+                        "port {port} of {} is taken: end the process that listens there, or choose another --port and folder",
+                        node.name
+                    );
                     return Err(DevError::Refused(sentence));
                 }
             }

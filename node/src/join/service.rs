@@ -76,7 +76,8 @@ impl JoinService {
 
     async fn take_in(&self, request: &JoinRequest) -> Result<JoinReply, Status> {
         let deadline = Instant::now() + DEADLINE;
-        let public_key = PublicKeyInfo::of_request(&request.certificate_request).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let public_key =
+            PublicKeyInfo::of_request(&request.certificate_request).map_err(|error| Status::invalid_argument(error.to_string()))?;
         check(request)?;
         let token_hash = hash(&request.secret);
         let view = self.metadata.system(deadline).await.map_err(from_query)?;
@@ -92,7 +93,8 @@ impl JoinService {
         let view = self.metadata.system(deadline).await.map_err(from_query)?;
         let authority = open_authority(&view, &self.master).map_err(|error| Status::failed_precondition(error.to_string()))?;
         let name = PeerName { cluster: self.master.cluster(), node };
-        let certificate = authority.issue(name, &public_key, OffsetDateTime::now_utc()).map_err(|error| Status::internal(error.to_string()))?;
+        let certificate =
+            authority.issue(name, &public_key, OffsetDateTime::now_utc()).map_err(|error| Status::internal(error.to_string()))?;
         let group = view.group(GroupId::SYSTEM).map_err(from_state)?;
         tracing::info!(%node, name = %request.name, zone = %request.zone, rpc = %request.rpc_address, "a node joins the cluster");
         Ok(JoinReply {
@@ -110,7 +112,8 @@ impl JoinService {
     /// The node that this very joiner became before, if its join was interrupted. An unknown, used or ended token is refused here.
     fn entered_before(&self, view: &SystemView, hash: [u8; 32], public_key: &PublicKeyInfo) -> Result<Option<NodeId>, Status> {
         let record = view.join_token(&hash).map_err(from_state)?;
-        let record = record.ok_or_else(|| Status::permission_denied("the cluster does not know this join token; make one with `skep join-token`"))?;
+        let record = record
+            .ok_or_else(|| Status::permission_denied("the cluster does not know this join token; make one with `skep join-token`"))?;
         if record.used_by == WITHDRAWN {
             return Err(Status::permission_denied("the join token was withdrawn"));
         }

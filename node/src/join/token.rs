@@ -162,7 +162,7 @@ mod tests {
             r#"{{"addresses":["h:1"],"ca_sha256":"{}","cluster":"01010101-0101-0101-0101-010101010101","secret":"{}","check":"{}"}}"#,
             "02".repeat(32),
             URL_SAFE_NO_PAD.encode([3; 32]),
-            "a4d3be48",
+            "df1d8f5e",
         );
         let token: JoinToken = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(json)).parse().unwrap();
         assert_eq!((token.authority_sha256, *token.secret), ([2; 32], [3; 32]));

@@ -148,11 +148,7 @@ fn changes(map: &ClusterMap, pool: PoolId, sets: &PoolMap, profile: Profile) -> 
         };
         // A cluster that has fewer domains than the profile asks for keeps what it has.
         let worth = acting != *current && acting.len() >= current.len().min(usize::from(profile.code.total()));
-        worth.then(|| meta::PgChange {
-            index,
-            epoch_was: pg.group.epoch.0,
-            acting: acting.iter().map(|device| device.0).collect(),
-        })
+        worth.then(|| meta::PgChange { index, epoch_was: pg.group.epoch.0, acting: acting.iter().map(|device| device.0).collect() })
     };
     (0..).zip(&sets.groups).filter_map(change).collect()
 }

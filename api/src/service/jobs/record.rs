@@ -20,8 +20,7 @@ pub enum JobKind {
 
 impl JobKind {
     /// As stored.
-    #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Copy => "copy",
             Self::Move => "move",
