@@ -3,7 +3,7 @@
 use skep_raft::log::LogError;
 use skep_raft::log::testing::SimFiles;
 
-use crate::common::{State, entry, group, ignore, open, position, state_of, vote};
+use crate::rig::{State, entry, group, ignore, open, position, state_of, vote};
 
 /// A small log of two segments with every kind of record. Returns the files, the state without the newest batch, and the whole state.
 fn small_log(settled: bool) -> (SimFiles, State, State) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use skep_raft::log::testing::{Faults, SimFiles, SteppedLog};
 use skep_raft::log::{LogError, LogOptions};
 
-use crate::common::{Answers, entry, group, ignore, only, open, options, position, vote};
+use crate::rig::{Answers, entry, group, ignore, only, open, options, position, vote};
 
 const OLD: u32 = 0;
 

@@ -8,7 +8,7 @@ use skep_placement::ids::{ClusterId, GroupId, NodeId, RaftId};
 use skep_raft::log::testing::SimFiles;
 use skep_raft::log::{DiskFiles, Log, LogError, LogFiles, LogOptions};
 
-use crate::common::{Answers, GROUP, RAFT, entry, group, ignore, only, options, position, state_of, vote};
+use crate::rig::{Answers, GROUP, RAFT, entry, group, ignore, only, options, position, state_of, vote};
 
 fn disk(folder: &tempfile::TempDir) -> Arc<dyn LogFiles> {
     Arc::new(DiskFiles::open(folder.path()).expect("a folder can be made"))

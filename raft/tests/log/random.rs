@@ -6,7 +6,7 @@ use skep_placement::ids::{GroupId, RaftId};
 use skep_raft::log::testing::{Faults, SimFiles, SteppedLog};
 use skep_raft::log::{GroupKey, LogPosition};
 
-use crate::common::{Answers, GroupState, Random, State, entry, open, position, state_of, vote};
+use crate::rig::{Answers, GroupState, Random, State, entry, open, position, state_of, vote};
 
 /// One run.
 struct Run {

@@ -11,7 +11,7 @@ use openraft::{EntryPayload, OptionalSend, StorageError};
 use skep_raft::log::{DiskFiles, GroupLog, Log};
 use skep_raft::types::{Applied, Entry, LeaderId, LogId, MemberNode, Proposal, SnapshotMeta, StoredMembership, TypeConfig, Vote};
 
-use crate::common::{GROUP, RAFT, options};
+use crate::rig::{GROUP, RAFT, options};
 
 type MachineSnapshot = Snapshot<LeaderId, u64, MemberNode, ()>;
 
