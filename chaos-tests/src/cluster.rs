@@ -18,6 +18,8 @@ use crate::wait::wait_for;
 
 /// How long a cluster may take until every node is ready.
 const READY_LIMIT: Duration = Duration::from_secs(90);
+/// How long killed processes may take to be gone.
+const GONE_LIMIT: Duration = Duration::from_secs(10);
 /// Password of the admin in all tests.
 pub const PASSWORD: &str = "correct horse battery staple";
 
@@ -236,13 +238,17 @@ impl Cluster {
         }
         self.own.clear();
         let pids: Vec<i32> = self.file.nodes.iter().map(|node| node.pid).collect();
+        // The nodes first: when `skep dev` ends, those that are left would end in order, and that takes them a while.
+        for pid in &pids {
+            if is_skep(*pid) {
+                signal(*pid, Signal::KILL);
+            }
+        }
         let _already_dead = self.dev.kill();
         let _status = self.dev.wait();
-        // Its children end with it; by their ids, in case it died before.
-        for pid in pids {
-            if is_skep(pid) {
-                signal(pid, Signal::KILL);
-            }
+        let begun = std::time::Instant::now();
+        while pids.iter().any(|pid| is_skep(*pid)) && begun.elapsed() < GONE_LIMIT {
+            std::thread::sleep(Duration::from_millis(20));
         }
         let _absent = fs::remove_file(self.folder.join("cluster.json"));
     }
