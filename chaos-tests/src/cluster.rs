@@ -118,7 +118,30 @@ impl Cluster {
         let mut cluster =
             Self { options, folder, _temporary: temporary, port, dev, own: Vec::new(), file: ClusterFile { nodes: Vec::new() } };
         cluster.wait_ready().await;
+        cluster.wait_settled().await;
         cluster
+    }
+
+    /// Waits until every group has all its voters and there is nothing left to place: from here on any one node may die.
+    async fn wait_settled(&self) {
+        let voters = if self.options.nodes >= 3 { 3 } else { self.options.nodes };
+        wait_for("the groups to have their voters", READY_LIMIT, async || {
+            let status = self.status(0)?;
+            let groups = status["groups"].as_array().cloned().unwrap_or_default();
+            let has_voters = |group: &serde_json::Value| group["voters"].as_array().is_some_and(|found| found.len() >= voters);
+            let placed = status["pools"].as_array().is_some_and(|pools| pools.iter().all(|pool| pool["incomplete"] == 0));
+            let code = match self.options.nodes {
+                1 => "1+0",
+                2 => "1+1",
+                _three_or_more => "2+1",
+            };
+            let in_force = self.options.nodes > 5 || status["pools"][0]["code"] == code;
+            match placed && in_force && groups.len() >= 3 && groups.iter().all(has_voters) {
+                true => Ok(()),
+                false => Err(status.to_string()),
+            }
+        })
+        .await;
     }
 
     /// Ends everything and starts it again from what is on the disks.
