@@ -3,6 +3,3 @@
 #![expect(clippy::unwrap_used, clippy::missing_assert_message, reason = "a test that fails shows the line and the value")]
 
 mod basics;
-mod failpoints;
-mod kill;
-mod refusals;
