@@ -1,25 +1,30 @@
 //! A cluster of real processes on loopback, made by `skep dev`.
 //!
-//! Only processes that were started here are ended, by their ids.
+//! Only processes that were started here are ended, by their ids. One cluster runs at a time: elections and time-outs are measured on what
+//! the machine has.
 
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::client::Client;
-use crate::wait::wait_for;
+use crate::wait::{INTERVAL, wait_for};
 
 /// How long a cluster may take until every node is ready.
 const READY_LIMIT: Duration = Duration::from_secs(90);
 /// How long killed processes may take to be gone.
 const GONE_LIMIT: Duration = Duration::from_secs(10);
+/// How long a node may take to end in order.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 /// Password of the admin in all tests.
 pub const PASSWORD: &str = "correct horse battery staple";
 
@@ -75,6 +80,7 @@ pub struct Cluster {
     dev: Child,
     /// Nodes started again by hand.
     own: Vec<(usize, Child)>,
+    _turn: MutexGuard<'static, ()>,
     /// What `skep dev` wrote.
     pub file: ClusterFile,
 }
@@ -111,59 +117,64 @@ impl Cluster {
     /// # Panics
     /// If it does not get ready; its log is in the folder.
     pub async fn start(options: ClusterOptions) -> Self {
+        let turn = ONE_AT_A_TIME.lock().await;
         let temporary = options.folder.is_none().then(|| TempDir::new().expect("a temporary folder"));
         let folder = options.folder.clone().or_else(|| temporary.as_ref().map(|own| own.path().join("cluster"))).expect("one of both");
         let port = free_ports(u16::try_from(options.nodes).expect("few nodes"));
         let dev = spawn_dev(&options, &folder, port);
-        let mut cluster =
-            Self { options, folder, _temporary: temporary, port, dev, own: Vec::new(), file: ClusterFile { nodes: Vec::new() } };
+        let file = ClusterFile { nodes: Vec::new() };
+        let mut cluster = Self { options, folder, _temporary: temporary, port, dev, own: Vec::new(), _turn: turn, file };
         cluster.wait_ready().await;
-        cluster.wait_settled().await;
         cluster
-    }
-
-    /// Waits until every group has all its voters and there is nothing left to place: from here on any one node may die.
-    async fn wait_settled(&self) {
-        let voters = if self.options.nodes >= 3 { 3 } else { self.options.nodes };
-        wait_for("the groups to have their voters", READY_LIMIT, async || {
-            let status = self.status(0)?;
-            let groups = status["groups"].as_array().cloned().unwrap_or_default();
-            let has_voters = |group: &serde_json::Value| group["voters"].as_array().is_some_and(|found| found.len() >= voters);
-            let placed = status["pools"].as_array().is_some_and(|pools| pools.iter().all(|pool| pool["incomplete"] == 0));
-            let code = match self.options.nodes {
-                1 => "1+0",
-                2 => "1+1",
-                _three_or_more => "2+1",
-            };
-            let in_force = self.options.nodes > 5 || status["pools"][0]["code"] == code;
-            match placed && in_force && groups.len() >= 3 && groups.iter().all(has_voters) {
-                true => Ok(()),
-                false => Err(status.to_string()),
-            }
-        })
-        .await;
     }
 
     /// Ends everything and starts it again from what is on the disks.
     pub async fn restart_all(&mut self) {
         self.kill_all();
+        self.start_all().await;
+    }
+
+    /// Starts everything again after [`Self::kill_all`].
+    pub async fn start_all(&mut self) {
         self.dev = spawn_dev(&self.options, &self.folder, self.port);
         self.wait_ready().await;
     }
 
+    /// Variables for all processes from the next start on.
+    pub fn set_environment(&mut self, environment: &[(&str, &str)]) {
+        self.options.environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    }
+
     async fn wait_ready(&mut self) {
+        if let Err(why) = self.ready(READY_LIMIT).await {
+            panic!("{why}");
+        }
+    }
+
+    /// Starts everything again, which may fail; it has so long.
+    ///
+    /// # Errors
+    /// A sentence if the nodes are not ready in time.
+    pub async fn try_start_all(&mut self, limit: Duration) -> Result<(), String> {
+        self.dev = spawn_dev(&self.options, &self.folder, self.port);
+        self.ready(limit).await
+    }
+
+    async fn ready(&mut self, limit: Duration) -> Result<(), String> {
         let path = self.folder.join("cluster.json");
-        let dev = &mut self.dev;
-        let log = self.folder.with_extension("log");
-        self.file = wait_for("the cluster to be ready", READY_LIMIT, async || {
-            if let Ok(Some(status)) = dev.try_wait() {
-                let log = fs::read_to_string(&log).unwrap_or_default();
-                panic!("skep dev ended with {status}:\n{log}");
+        let begun = Instant::now();
+        loop {
+            if let Ok(file) = fs::read(&path) {
+                self.file = serde_json::from_slice(&file).map_err(|error| format!("{}: {error}", path.display()))?;
+                return Ok(());
             }
-            let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-            serde_json::from_str(&text).map_err(|error| error.to_string())
-        })
-        .await;
+            let ended = self.dev.try_wait().map_err(|error| error.to_string())?;
+            if ended.is_some() || begun.elapsed() > limit {
+                let log = fs::read_to_string(self.folder.with_extension("log")).unwrap_or_default();
+                return Err(format!("the cluster is not ready after {:?}, skep dev ended: {ended:?}; it said:\n{log}", begun.elapsed()));
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
     }
 
     /// A client of a node, by its place from 0, as the admin.
@@ -185,6 +196,26 @@ impl Cluster {
             return;
         }
         signal(self.file.nodes[place].pid, Signal::KILL);
+        wait_until_gone(&[self.file.nodes[place].pid], GONE_LIMIT);
+    }
+
+    /// Tells a node to end in order and waits until it has.
+    ///
+    /// # Panics
+    /// If it has not in time.
+    pub async fn stop(&mut self, place: usize) {
+        let own =
+            self.own.iter().find(|(own, _)| *own == place).map(|(_, child)| i32::try_from(child.id()).expect("process ids are small"));
+        let pid = own.unwrap_or(self.file.nodes[place].pid);
+        signal(pid, Signal::TERM);
+        wait_for("a node to end in order", STOP_LIMIT, async || {
+            let ended = match self.own.iter_mut().find(|(own, _)| *own == place) {
+                Some((_, child)) => child.try_wait().is_ok_and(|status| status.is_some()),
+                None => !is_skep(pid),
+            };
+            if ended { Ok(()) } else { Err(format!("process {pid} still runs")) }
+        })
+        .await;
     }
 
     /// Starts a node again that was killed, and waits until it is ready.
@@ -199,6 +230,7 @@ impl Cluster {
         let log = fs::File::options().append(true).create(true).open(self.folder.with_extension(format!("n{place}.log"))).expect("a log");
         let mut command = Command::new(skep_binary());
         command.arg("node").arg("--config").arg(&self.file.nodes[place].config).stdin(Stdio::null());
+        command.envs(self.options.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         command.stdout(log.try_clone().expect("a handle")).stderr(log).envs(environment.iter().copied());
         command.spawn().expect("the binary starts")
     }
@@ -269,10 +301,7 @@ impl Cluster {
         }
         let _already_dead = self.dev.kill();
         let _status = self.dev.wait();
-        let begun = std::time::Instant::now();
-        while pids.iter().any(|pid| is_skep(*pid)) && begun.elapsed() < GONE_LIMIT {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_until_gone(&pids, GONE_LIMIT);
         let _absent = fs::remove_file(self.folder.join("cluster.json"));
     }
 
@@ -299,6 +328,24 @@ fn spawn_dev(options: &ClusterOptions, folder: &Path, port: u16) -> Child {
     command.arg(folder).args(&options.arguments).stdin(Stdio::null());
     command.envs(options.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     command.stdout(log.try_clone().expect("a handle")).stderr(log).spawn().expect("the binary starts")
+}
+
+/// A killed process keeps its ports and files for a moment.
+fn wait_until_gone(pids: &[i32], limit: Duration) {
+    let begun = Instant::now();
+    while pids.iter().any(|pid| is_skep(*pid)) && begun.elapsed() < limit {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The failpoints of the binary's write path; none if it was built without.
+///
+/// # Panics
+/// If the binary does not answer.
+pub fn failpoints() -> Vec<String> {
+    let output = Command::new(skep_binary()).args(["debug", "failpoints"]).output().expect("the binary starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
 
 /// Guards against a process id that was given to somebody else since.

@@ -6,6 +6,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::wait::INTERVAL;
+
+/// How long killed processes may keep a file system busy.
+const UNMOUNT_LIMIT: Duration = Duration::from_secs(10);
 
 /// A file system in an image file, mounted by a loop device.
 #[derive(Debug)]
@@ -64,6 +70,21 @@ impl Disk {
         run(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.mount))?;
         self.is_mounted = true;
         Ok(())
+    }
+
+    /// Gives the power back: takes the file system off, once the processes that used it are gone, and mounts it anew.
+    ///
+    /// # Errors
+    /// What the tool said last.
+    pub async fn remount(&mut self) -> Result<(), String> {
+        let begun = Instant::now();
+        while let Err(why) = self.unmount() {
+            if begun.elapsed() > UNMOUNT_LIMIT {
+                return Err(why);
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+        self.mount()
     }
 
     /// Where it is mounted.

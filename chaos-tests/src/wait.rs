@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Between two looks.
-const INTERVAL: Duration = Duration::from_millis(100);
+pub const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Looks until the condition gives a value.
 ///

@@ -33,7 +33,7 @@ pub struct Config {
     pub rpc: RpcConfig,
     /// The data directories, at least one.
     pub devices: Vec<DeviceConfig>,
-    /// Timing of consensus.
+    /// Timing of consensus and the size of its log.
     pub raft: RaftConfig,
     /// What memory may be used for.
     pub memory: MemoryConfig,
@@ -107,6 +107,14 @@ pub struct RaftConfig {
     pub election_max: Duration,
     /// Silence after which a voter is replaced.
     pub silent_voter: Duration,
+    /// Size of a file of the log, bytes.
+    pub segment_bytes: u64,
+    /// Log kept at most, all groups together, bytes.
+    pub log_bytes_max: u64,
+    /// A snapshot is built after so much log, bytes.
+    pub snapshot_bytes: u64,
+    /// A snapshot is built after so many commands.
+    pub snapshot_commands: u64,
 }
 
 /// What memory may be used for.

@@ -7,6 +7,7 @@
 mod children;
 mod plan;
 mod probe;
+mod settled;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,11 @@ const READY_PATIENCE: Duration = Duration::from_secs(180);
 /// How long the nodes may take to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(40);
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
+/// How long voters and pools may take to follow the number of nodes.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(60);
+const SETTLE_PAUSE: Duration = Duration::from_millis(300);
+/// How long ports may be taken by nodes that are about to end.
+const PORTS_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the person says.
 #[derive(Clone, Debug)]
@@ -166,7 +172,7 @@ fn forget_cluster_file(dir: &Path) -> Result<(), DevError> {
 
 async fn start(dir: &Path, plan: &Plan, children: &mut Children, tell: Tell<'_>) -> Result<(), DevError> {
     forget_cluster_file(dir)?;
-    plan.check_ports()?;
+    wait_until_ports_are_free(plan, tell).await?;
     let is_new = |node: &NodePlan| require_member(&node.data_folder).is_err();
     let Some(first) = plan.nodes.first() else {
         return Err(DevError::Refused("a cluster has one node at least".to_owned()));
@@ -191,8 +197,26 @@ async fn start(dir: &Path, plan: &Plan, children: &mut Children, tell: Tell<'_>)
         wait_until_ready(node, children).await?;
         tell(&format!("{} is ready at {}", node.name, node.api_url()));
     }
+    wait_until_settled(first, plan, tell).await?;
     write_cluster_file(dir, plan, children)?;
     tell(&format!("all nodes are ready; admin's password is in {}", dir.join(CLUSTER_FILE).display()));
+    Ok(())
+}
+
+/// Waits for the ports: nodes of a killed `skep dev` end by themselves a moment later.
+async fn wait_until_ports_are_free(plan: &Plan, tell: Tell<'_>) -> Result<(), DevError> {
+    let deadline = tokio::time::Instant::now() + PORTS_PATIENCE;
+    let mut is_told = false;
+    while let Err(error) = plan.check_ports() {
+        if tokio::time::Instant::now() >= deadline {
+            return Err(error);
+        }
+        if !is_told {
+            tell(&format!("waiting for a port: {error}"));
+            is_told = true;
+        }
+        tokio::time::sleep(PROBE_PAUSE).await;
+    }
     Ok(())
 }
 
@@ -211,6 +235,20 @@ async fn wait_until_ready(node: &NodePlan, children: &mut Children) -> Result<()
             return Err(DevError::Refused(format!("{} is not ready after {READY_PATIENCE:?}: {why}; its log is {log}", node.name)));
         }
         tokio::time::sleep(PROBE_PAUSE).await;
+    }
+}
+
+/// Waits until the voters and the pools are what they are to be with so many nodes, so that what is written first is spread already.
+async fn wait_until_settled(first: &NodePlan, plan: &Plan, tell: Tell<'_>) -> Result<(), DevError> {
+    let deadline = tokio::time::Instant::now() + SETTLE_PATIENCE;
+    loop {
+        let unsettled = settled::what_is_missing(&children::status(first).await?, plan.nodes.len(), first.devices.len());
+        let Some(what) = unsettled else { return Ok(()) };
+        if tokio::time::Instant::now() >= deadline {
+            tell(&format!("the cluster serves, but {what}; `skep status` shows when that is done"));
+            return Ok(());
+        }
+        tokio::time::sleep(SETTLE_PAUSE).await;
     }
 }
 

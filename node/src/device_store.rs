@@ -47,7 +47,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use errors::{ChangeError, IndexError, OpenError, PutError, ReadError};
 pub use events::DeviceEvent;
-pub use failpoints::FAILPOINTS;
+pub use failpoints::{FAILPOINTS, SKIP_SYNC};
 pub use files::{DeviceFiles, SegmentFile, Space, SystemFiles};
 pub use identity::{DeviceIdentity, IDENTITY_FILE, identity_of};
 pub use index::{Change, IndexBackend, IndexProvider, KeyValue, MemoryIndexes, RocksIndexes};

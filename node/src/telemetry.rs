@@ -77,7 +77,7 @@ pub fn check_filter(filter: &str) -> Result<(), InvalidFilter> {
 /// # Errors
 /// [`InvalidFilter`] if the filter cannot be read.
 pub fn begin_logging(options: &LogOptions) -> Result<(), InvalidFilter> {
-    let parsed = EnvFilter::try_new(&options.filter);
+    let parsed = EnvFilter::try_new(quieted(&options.filter));
     let filter = parsed.map_err(|error| InvalidFilter { filter: options.filter.clone(), why: error.to_string() })?;
     let registry = tracing_subscriber::registry().with(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -89,6 +89,11 @@ pub fn begin_logging(options: &LogOptions) -> Result<(), InvalidFilter> {
         tracing::debug!("logging had begun before");
     }
     Ok(())
+}
+
+/// At a plain `info` the consensus library tells of every step; its warnings are enough then.
+fn quieted(filter: &str) -> String {
+    if filter == "info" { "info,openraft=warn".to_owned() } else { filter.to_owned() }
 }
 
 /// The process's metrics.

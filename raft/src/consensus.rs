@@ -40,5 +40,24 @@ pub mod stores;
 mod upkeep;
 
 pub use context::Leadership;
+
+/// Every failpoint of applying and of snapshots. At each the process may end without any acknowledged thing being lost.
+pub const FAILPOINTS: &[&str] =
+    &["apply-before-commit", "apply-after-commit", "snapshot-built", "install-received", "install-before-pointer", "install-after-pointer"];
+
 pub use gateway_calls::MetadataService;
 pub use router::RaftService;
+
+#[cfg(test)]
+mod tests {
+    use super::FAILPOINTS;
+
+    #[test]
+    fn every_failpoint_is_listed_once() {
+        let sources = [include_str!("consensus/replica_state.rs"), include_str!("consensus/snapshot.rs")].concat();
+        assert_eq!(sources.matches("fail_point!(").count(), FAILPOINTS.len(), "none is missing");
+        for name in FAILPOINTS {
+            assert_eq!(sources.matches(&format!("fail_point!(\"{name}\")")).count(), 1, "{name}");
+        }
+    }
+}

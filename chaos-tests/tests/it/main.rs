@@ -3,3 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::missing_assert_message, reason = "a test that fails shows the line and the value")]
 
 mod basics;
+mod drain;
+mod failpoints;
+mod kill;
+mod power;
+mod refusals;

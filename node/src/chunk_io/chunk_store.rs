@@ -87,6 +87,7 @@ pub(super) async fn store(shared: Arc<Shared>, datasource: DatasourceId, identif
     let preference = preference_list(&map.view, pg, pool.profile.domain);
     let request = write_request(&map, ds, sets, pool, &preference, &failures, identified.plaintext.len());
     let (plan, decisions) = WritePlan::begin(&request, write);
+    fail::fail_point!("chunk-before-send");
     let began = super::clock_stamp();
     let writing = Writing { datasource, chunk: identified.chunk, write, code: plan.code(), began, pg };
     let encoded = Encoded::new(writing, identified.plaintext.clone()).await;
@@ -261,6 +262,7 @@ impl Storing {
 
     /// The acknowledged chunk; shards still on their way go on in the background and are confirmed by the repair queue.
     fn finish(&mut self) -> meta::StoredChunk {
+        fail::fail_point!("chunk-acknowledged");
         let Placed { write, code, epoch, devices, at_home, missing } = self.plan.placed();
         if !self.arrivals.is_empty() {
             let late = std::mem::take(&mut self.arrivals);

@@ -33,6 +33,7 @@ pub(super) async fn write(shared: Arc<Shared>, request: WriteRequest, body: Byte
     let mut writing = ContentWriting::new(shared, request)?;
     match writing.run(body).await {
         Ok(written) => {
+            fail::fail_point!("content-before-commit");
             writing.done = true;
             Ok(written)
         }
@@ -296,6 +297,7 @@ impl ContentWriting {
     async fn open_upload(&mut self) -> Result<(), WriteError> {
         let open = meta::OpenUpload { begun: self.begun_stamp, lease_seconds: UPLOAD_LEASE.as_secs(), job: Bytes::new() };
         let proposed = self.propose(meta::content_command::What::OpenUpload(open)).await?;
+        fail::fail_point!("upload-opened");
         self.upload = Some(Upload { id: proposed.done.number, parts: 0, appended_at: Instant::now() });
         Ok(())
     }
@@ -306,6 +308,7 @@ impl ContentWriting {
         let chunks: Vec<meta::StoredChunk> = self.pending.iter().take(count).cloned().collect();
         let append = meta::AppendUpload { upload: upload.id, part: upload.parts, chunks, lease_seconds: UPLOAD_LEASE.as_secs() };
         let proposed = self.propose(meta::content_command::What::AppendUpload(append)).await?;
+        fail::fail_point!("upload-appended");
         self.shared.discard(&proposed.done.surplus);
         self.pending.drain(..count);
         if let Some(upload) = &mut self.upload {

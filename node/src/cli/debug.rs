@@ -64,6 +64,9 @@ enum DebugCommand {
         #[command(flatten)]
         target: Target,
     },
+    /// Lists the failpoints of a build for tests, one a line; none in a release.
+    #[command(hide = true)]
+    Failpoints,
 }
 
 pub(super) fn run(arguments: &DebugArguments) -> Result<(), CliError> {
@@ -85,6 +88,11 @@ pub(super) fn run(arguments: &DebugArguments) -> Result<(), CliError> {
         DebugCommand::Segment { target, device, name, limit } => {
             let request = DebugSegmentRequest { device: *device, segment: name.clone().unwrap_or_default(), limit: *limit };
             show_segments(target.with_admin(async |admin| admin.ask(async |calls| calls.debug_segment(request).await).await)?);
+        }
+        DebugCommand::Failpoints => {
+            if crate::failpoints::are_compiled_in() {
+                crate::failpoints::all().into_iter().for_each(output::line);
+            }
         }
         DebugCommand::Log { target } => {
             show_log(target.with_admin(async |admin| admin.ask(async |calls| calls.debug_log(DebugLogRequest {}).await).await)?);

@@ -111,7 +111,7 @@ pub(super) const SECTIONS: &[Section] = &[
     Section {
         name: "raft",
         repeated: false,
-        comment: "Timing of consensus; the same on all nodes.",
+        comment: "Consensus: its timing, the same on all nodes, and the size of its log.",
         keys: &[
             optional("heartbeat_ms", "250", "Between a leader's heartbeats, milliseconds, 20 to 5000."),
             optional(
@@ -121,6 +121,10 @@ pub(super) const SECTIONS: &[Section] = &[
             ),
             optional("election_ms_max", "2000", "The same, at most; each election waits some time between the two."),
             optional("silent_voter_minutes", "15", "Silence after which a voter is replaced by another node, minutes, 1 to 1440."),
+            optional("segment_mib", "64", "Size of a file of the log, MiB, 1 to 1024."),
+            optional("log_mib_max", "512", "Log kept at most for all groups of this node, MiB, at least four files."),
+            optional("snapshot_mib", "64", "A group's state is snapshot after so much log, MiB, 1 to 1024."),
+            optional("snapshot_commands", "100000", "The same after so many commands, 100 to 10000000."),
         ],
     },
     Section {

@@ -138,7 +138,16 @@ fn raft(source: &mut Source) -> RaftConfig {
     if election_max <= election_min {
         source.refuse("raft.election_ms_max", format_args!("{election_max} must be more than raft.election_ms_min = {election_min}"));
     }
+    let segment_mib = source.number("raft.segment_mib", 1..=1024, 64);
+    let log_mib_max = source.number("raft.log_mib_max", 4..=65_536, 512);
+    if log_mib_max < 4 * segment_mib {
+        source.refuse("raft.log_mib_max", format_args!("{log_mib_max} is less than four times raft.segment_mib = {segment_mib}"));
+    }
     RaftConfig {
+        segment_bytes: MIB * segment_mib,
+        log_bytes_max: MIB * log_mib_max,
+        snapshot_bytes: MIB * source.number("raft.snapshot_mib", 1..=1024, 64),
+        snapshot_commands: source.number("raft.snapshot_commands", 100..=10_000_000, 100_000),
         heartbeat: Duration::from_millis(heartbeat),
         election_min: Duration::from_millis(election_min),
         election_max: Duration::from_millis(election_max),

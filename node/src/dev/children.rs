@@ -178,6 +178,13 @@ pub(super) async fn join(first: &NodePlan, node: &NodePlan) -> Result<(), DevErr
     done.map(|_said| ())
 }
 
+/// The state of the cluster as a node sees it, as JSON.
+pub(super) async fn status(node: &NodePlan) -> Result<Vec<u8>, DevError> {
+    let mut command = skep(&["status", "--json", "--config"])?;
+    command.arg(&node.config_file);
+    finish(&node.name, command).await
+}
+
 /// Runs a short command to its end; gives what it said on standard output.
 async fn finish(name: &str, mut command: Command) -> Result<Vec<u8>, DevError> {
     let what = format!("{:?}", command.as_std().get_args().next().unwrap_or_default());

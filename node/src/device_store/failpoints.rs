@@ -16,3 +16,6 @@ pub(super) const DELETE: &str = "device-delete";
 
 /// Every failpoint of this module.
 pub const FAILPOINTS: &[&str] = &[BEFORE_WRITE, BEFORE_SYNC, BEFORE_INDEX, BEFORE_ACKNOWLEDGE, SEGMENT_CREATION, DELETE];
+
+/// The fdatasync that tests leave out to see that they would notice. It lies.
+pub const SKIP_SYNC: &str = "device-skip-sync";

@@ -43,6 +43,12 @@ pub fn metadata_options(config: &Config, identity: NodeIdentity, first_start: bo
     options.heartbeat = config.raft.heartbeat;
     options.election_timeout_min = config.raft.election_min;
     options.election_timeout_max = config.raft.election_max;
+    options.log_segment_bytes = config.raft.segment_bytes;
+    options.log_kept_bytes = config.raft.log_bytes_max;
+    options.snapshot_log_bytes = config.raft.snapshot_bytes;
+    options.snapshot_commands = config.raft.snapshot_commands;
+    // Who is later than half of what lies between two snapshots gets the snapshot.
+    options.kept_entries = options.kept_entries.min(config.raft.snapshot_commands / 2);
     options.silent_voter = config.raft.silent_voter;
     Ok(options)
 }

@@ -109,7 +109,9 @@ impl ReplicaState {
     /// Commits what an entry changed together with what the state covers from now on. Blocks.
     pub(crate) fn commit(&self, mut changes: Changes, covers: SnapshotMeta) -> io::Result<()> {
         changes.put(Family::Meta, crate::keys::applied(), encode_snapshot_meta(&covers));
+        fail::fail_point!("apply-before-commit");
         self.store().commit(changes).map_err(io::Error::other)?;
+        fail::fail_point!("apply-after-commit");
         self.set_covers(covers);
         Ok(())
     }
@@ -132,7 +134,9 @@ impl ReplicaState {
     pub(crate) fn install(&self, meta: &SnapshotMeta, snapshot: &SnapshotFolder) -> io::Result<()> {
         let number = self.open.read().unwrap_or_else(PoisonError::into_inner).number + 1;
         let target = self.folder.join(state_name(number));
+        fail::fail_point!("install-received");
         snapshot.move_to(&target)?;
+        fail::fail_point!("install-before-pointer");
         let store = self.stores.open(&target).map_err(io::Error::other)?;
         let covers = read_applied(store.snapshot().as_ref())?;
         if covers != *meta {
@@ -140,6 +144,7 @@ impl ReplicaState {
             return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         }
         write_pointer(&self.folder, number)?;
+        fail::fail_point!("install-after-pointer");
         let old = {
             let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *open, Open { number, store })

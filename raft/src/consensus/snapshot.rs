@@ -92,6 +92,7 @@ pub struct BuiltSnapshot {
 pub fn build(store: &dyn ReplicaStore, stores: &dyn StoreFactory, folder: PathBuf) -> io::Result<BuiltSnapshot> {
     let folder = Arc::new(SnapshotFolder::new(folder));
     store.checkpoint(folder.path()).map_err(io::Error::other)?;
+    fail::fail_point!("snapshot-built");
     let meta = read_applied(stores.peek(folder.path()).map_err(io::Error::other)?.as_ref())?;
     Ok(BuiltSnapshot { meta, folder })
 }

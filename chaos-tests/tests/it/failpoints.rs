@@ -1,0 +1,81 @@
+//! `kill -9` at every point of the write path that the code names; a point that was never reached fails the test.
+
+use std::time::{Duration, Instant};
+
+use skep_chaos_tests::client::{Client, Outcome};
+use skep_chaos_tests::cluster::{Cluster, ClusterOptions, failpoints};
+use skep_chaos_tests::oracle::Oracle;
+use skep_chaos_tests::skipped::skip;
+
+/// How long a point may take to be reached.
+const REACHED_WITHIN: Duration = Duration::from_secs(60);
+const VICTIM: usize = 1;
+/// Small segments and frequent snapshots, so that what is rare in production happens within seconds.
+const SMALL: [(&str, &str); 4] = [
+    ("SKEP_RAFT_SEGMENT_MIB", "1"),
+    ("SKEP_RAFT_LOG_MIB_MAX", "4"),
+    ("SKEP_RAFT_SNAPSHOT_MIB", "1"),
+    ("SKEP_RAFT_SNAPSHOT_COMMANDS", "100"),
+];
+/// More small files than commands are kept for a follower that is late.
+const FALL_BEHIND: u32 = 240;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn death_at_every_failpoint_loses_nothing() {
+    let mut names = failpoints();
+    if names.is_empty() {
+        skip("death_at_every_failpoint_loses_nothing", "the binary was built without the feature failpoints");
+        return;
+    }
+    // A device begins a segment with its first shard and then after a gigabyte.
+    names.sort_by_key(|name| name != "device-segment-creation");
+    let environment = SMALL.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let mut cluster = Cluster::start(ClusterOptions { environment, ..ClusterOptions::nodes(3) }).await;
+    let mut everything = Oracle::default();
+    let mut oracle = Oracle::default();
+    for name in names {
+        cluster.kill(VICTIM);
+        if name.starts_with("install-") {
+            for _ in 0..FALL_BEHIND {
+                put_small(&mut oracle, &cluster.client(0)).await;
+            }
+        }
+        // Points of a start are reached at the first time, so the node may never get ready.
+        cluster.start_armed(VICTIM, &format!("{name}:1"));
+        reach(&mut cluster, &mut oracle, &name).await;
+        cluster.start_again(VICTIM).await;
+        oracle.check(&cluster.client(VICTIM)).await;
+        everything.absorb(oracle.take());
+    }
+    cluster.wait_repaired(0, Duration::from_secs(90)).await;
+    for client in cluster.clients() {
+        everything.check(&client).await;
+    }
+}
+
+/// Writes in all ways there are until the armed node is dead.
+async fn reach(cluster: &mut Cluster, oracle: &mut Oracle, name: &str) {
+    let begun = Instant::now();
+    let (steady, victim) = (cluster.client(0), cluster.client(VICTIM));
+    let mut round = 0;
+    while !cluster.has_ended(VICTIM) {
+        assert!(begun.elapsed() < REACHED_WITHIN, "failpoint {name} was not reached");
+        round += 1;
+        put_small(oracle, &steady).await;
+        for (what, length) in [("copies", 50_000), ("coded", 400_000)] {
+            let path = format!("/common-files/{name}-{round}-{what}.bin");
+            let outcome = oracle.put(&steady, &path, length).await;
+            assert!(!matches!(outcome, Outcome::Refused(status, _) if status.is_client_error()), "{name}: {outcome:?}");
+            // The same content once more: its shards are surplus and deleted.
+            oracle.put_again(&steady, &format!("/common-files/{name}-{round}-{what}-again.bin"), &path).await;
+        }
+        // Through the armed node too; registered uploads begin at 64 MiB.
+        let length = if name.starts_with("upload-") { 70 << 20 } else { 400_000 };
+        oracle.put(&victim, &format!("/common-files/{name}-{round}-through-it.bin"), length).await;
+    }
+}
+
+async fn put_small(oracle: &mut Oracle, client: &Client) {
+    let outcome = oracle.put_next_small(client, "/common-files").await;
+    assert!(!matches!(outcome, Outcome::Refused(status, _) if status.is_client_error()), "{outcome:?}");
+}
