@@ -9,8 +9,8 @@ use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use http::HeaderValue;
-use http::header::{HOST, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONNECTION, HOST, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Version};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -202,11 +202,13 @@ async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 /// Gives every request its id, its span and its count.
 async fn with_context(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
+    let version = request.version();
     let sent = request.headers().get(REQUEST_ID_HEADER).and_then(|value| value.to_str().ok());
     let id = request_id(sent, app.random());
     let remote = remote_or_unspecified(request.extensions().get::<SocketAddr>().map(SocketAddr::ip));
     request.extensions_mut().insert(RequestContext::new(Arc::clone(&id), remote));
     name_host(&mut request);
+    let draining = app.draining().clone();
     let face = Face::of_path(request.uri().path());
     let span = tracing::info_span!("request", request_id = %id, method = %request.method(), path = %request.uri().path(), remote = %remote);
     let mut response = async move {
@@ -218,7 +220,12 @@ async fn with_context(State(app): State<App>, mut request: Request, next: Next) 
     }
     .instrument(span)
     .await;
+    let is_draining = draining.is_cancelled();
     let headers = response.headers_mut();
+    if is_draining && version <= Version::HTTP_11 {
+        // Who keeps a connection open learns in time to open the next one elsewhere; HTTP/2 has its own word for that.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID_HEADER, value);
     }

@@ -8,6 +8,7 @@
 pub mod client;
 pub mod cluster;
 pub mod content;
+pub mod memory;
 pub mod oracle;
 pub mod power;
 pub mod skipped;

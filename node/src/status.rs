@@ -85,7 +85,8 @@ impl StatusSource {
             status.datasources.push(row);
         }
         if status.repair_queue > 0 {
-            status.warnings.push(format!("{} chunks wait for repair", status.repair_queue));
+            let chunks = if status.repair_queue == 1 { "1 chunk waits" } else { &format!("{} chunks wait", status.repair_queue) };
+            status.warnings.push(format!("{chunks} for repair"));
         }
         status
     }

@@ -156,6 +156,14 @@ impl<A: Action, S: Subject> Authorized<A, S> {
         Self::decide(&view, who, self.subject)
     }
 
+    /// [`Authorized::renew`], unless the decision is fresh enough for a proposal.
+    ///
+    /// # Errors
+    /// As [`Authorized::renew`].
+    pub async fn renew_if_old(self, metadata: &Metadata, now_micros: u64, deadline: Instant) -> Result<Self, Failure> {
+        if self.decided_at.elapsed() < limits::DECISION_AGE { Ok(self) } else { self.renew(metadata, now_micros, deadline).await }
+    }
+
     /// [`Authorized::renew`] in place; after an error the proof stays as it was and must not be used.
     ///
     /// # Errors

@@ -22,6 +22,9 @@ use crate::request_context::RequestContext;
 use crate::service::place::Place;
 use crate::{limits, metrics};
 
+/// Bodies up to this length lie in the metadata.
+const INLINE_LENGTH_BYTES_MAX: u64 = skep_placement::limits::INLINE_LENGTH_BYTES_MAX as u64;
+
 /// A file as it comes.
 #[derive(Clone, Debug, Default)]
 pub struct PutRequest {
@@ -103,13 +106,20 @@ impl Service {
         body: ByteStream,
         context: &RequestContext,
     ) -> Result<Put, Failure> {
-        self.refuse_early(&mut proof, request.condition.as_ref(), request.recursive, context).await?;
+        if proof.subject().is_workspace_root() {
+            return Err(Failure::new(ErrorCode::IsAFolder, format!("{}: a workspace is a folder, not a file", proof.subject().path())));
+        }
+        self.ensure_home(&mut proof, context).await?;
+        // What goes into the metadata is judged by the commit alone: there is nothing to save by a look before it.
+        if request.expected_length.is_none_or(|length| length > INLINE_LENGTH_BYTES_MAX) {
+            self.refuse_early(&mut proof, request.condition.as_ref(), request.recursive, context).await?;
+        }
         let place = proof.subject().clone();
         let written = self.write_body(&proof, &request, body, context).await?;
         let context = context.continued();
         let renewed = match self.checksum_fault(&request, &written) {
             Some(fault) => Err(fault),
-            None => proof.renew(self.metadata(), self.now_micros(), context.deadline()).await,
+            None => proof.renew_if_old(self.metadata(), self.now_micros(), context.deadline()).await,
         };
         match renewed {
             Ok(proof) => self.commit(proof, request, written, &context).await,
@@ -130,10 +140,6 @@ impl Service {
     ) -> Result<(), Failure> {
         let place = proof.subject().clone();
         let shown = place.path().to_string();
-        if place.is_workspace_root() {
-            return Err(Failure::new(ErrorCode::IsAFolder, format!("{shown}: a workspace is a folder, not a file")));
-        }
-        self.ensure_home(proof, context).await?;
         match self.look(proof, StatRequest::default(), context).await? {
             Ok(entry) if is_folder(&entry) => Err(Failure::new(ErrorCode::IsAFolder, format!("{shown}: a folder of this name exists"))),
             Ok(entry) => match condition.filter(|condition| !may_hold(condition, &entry)) {

@@ -6,6 +6,7 @@ use skep_chaos_tests::client::{Client, Outcome};
 use skep_chaos_tests::cluster::{Cluster, ClusterOptions, failpoints};
 use skep_chaos_tests::oracle::Oracle;
 use skep_chaos_tests::skipped::skip;
+use skep_chaos_tests::wait::wait_for;
 
 /// How long a point may take to be reached.
 const REACHED_WITHIN: Duration = Duration::from_secs(60);
@@ -36,9 +37,7 @@ async fn death_at_every_failpoint_loses_nothing() {
     for name in names {
         cluster.kill(VICTIM);
         if name.starts_with("install-") {
-            for _ in 0..FALL_BEHIND {
-                put_small(&mut oracle, &cluster.client(0)).await;
-            }
+            fall_behind(&cluster, &mut oracle).await;
         }
         // Points of a start are reached at the first time, so the node may never get ready.
         cluster.start_armed(VICTIM, &format!("{name}:1"));
@@ -51,6 +50,23 @@ async fn death_at_every_failpoint_loses_nothing() {
     for client in cluster.clients() {
         everything.check(&client).await;
     }
+}
+
+/// Writes through the others until the log that the dead node needs is gone: only a snapshot helps it then.
+async fn fall_behind(cluster: &Cluster, oracle: &mut Oracle) {
+    let client = cluster.client(0);
+    let built = client.counter("skep_raft_snapshots_built_total").await.unwrap();
+    wait_for("snapshots of what the dead node has not got", REACHED_WITHIN, async || {
+        for _ in 0..FALL_BEHIND {
+            put_small(oracle, &client).await;
+        }
+        // One may have been under way; behind the second one nothing older is kept.
+        match client.counter("skep_raft_snapshots_built_total").await? {
+            now if now >= built + 2 => Ok(()),
+            now => Err(format!("{} snapshots", now - built)),
+        }
+    })
+    .await;
 }
 
 /// Writes in all ways there are until the armed node is dead.

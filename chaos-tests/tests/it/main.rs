@@ -5,6 +5,8 @@
 mod basics;
 mod drain;
 mod failpoints;
+mod full;
 mod kill;
+mod listing;
 mod power;
 mod refusals;

@@ -163,6 +163,7 @@ pub(super) async fn read_source(shared: &Arc<Shared>, source: &ChunkSource, rang
 struct Arrived {
     shard: u8,
     device: DeviceId,
+    bytes: Range<usize>,
     result: Result<ShardBlocks, TransportError>,
 }
 
@@ -179,11 +180,15 @@ struct ShardReading<'a> {
     /// Devices not asked yet, by shard.
     left: BTreeMap<u8, Vec<DeviceId>>,
     asked: FuturesUnordered<BoxFuture<'static, Arrived>>,
-    /// Shards on their way.
-    under_way: BTreeMap<u8, Range<usize>>,
+    /// Shards on their way, with the bytes asked for.
+    under_way: Vec<(u8, Range<usize>)>,
+    /// Where a shard was asked for that has not failed there: more of it is asked for at the same place.
+    asked_at: BTreeMap<u8, DeviceId>,
     /// What arrived: the bytes from `begin` of a shard on.
     here: BTreeMap<u8, (usize, Bytes)>,
     damaged: u32,
+    /// Shards that are not where the record has them. They are absent unless they come from elsewhere.
+    astray: u32,
     degraded: bool,
     last_error: String,
 }
@@ -214,9 +219,11 @@ impl<'a> ShardReading<'a> {
             shard_length,
             left,
             asked: FuturesUnordered::new(),
-            under_way: BTreeMap::new(),
+            under_way: Vec::new(),
+            asked_at: BTreeMap::new(),
             here: BTreeMap::new(),
             damaged: 0,
+            astray: 0,
             degraded: false,
             last_error: "no device is known to have it".into(),
         }
@@ -274,10 +281,10 @@ impl<'a> ShardReading<'a> {
         for shard in wanted {
             let next = self.left.get(&shard).and_then(|devices| devices.last());
             let hopeful = next.is_some_and(|device| self.shared.health.answers(*device)) && self.source.missing & (1 << shard) == 0;
-            if hopeful {
-                self.ask(shard);
-            } else {
-                self.degrade();
+            match hopeful {
+                true if self.is_under_way(shard) => {}
+                true => drop(self.ask(shard)),
+                false => self.degrade(),
             }
         }
     }
@@ -294,22 +301,27 @@ impl<'a> ShardReading<'a> {
     fn fill_up(&mut self) {
         let needed = usize::from(self.source.code.data());
         while self.complete().count() + self.on_their_way().count() < needed {
-            let fresh = (0..self.source.code.total()).find(|shard| {
-                let useful = !self.complete().any(|here| here == *shard) && !self.on_their_way().any(|way| way == *shard);
-                useful
-                    && self.left.get(shard).is_some_and(|devices| devices.last().is_some_and(|device| self.shared.health.answers(*device)))
-            });
-            let any = || {
-                (0..self.source.code.total()).find(|shard| {
-                    let useful = !self.complete().any(|here| here == *shard) && !self.on_their_way().any(|way| way == *shard);
-                    useful && self.left.get(shard).is_some_and(|devices| !devices.is_empty())
-                })
-            };
-            let Some(shard) = fresh.or_else(any) else { return };
+            let useful = |shard: &u8| !self.complete().any(|here| here == *shard) && !self.on_their_way().any(|way| way == *shard);
+            let candidates: Vec<u8> =
+                (0..self.source.code.total()).filter(useful).filter(|shard| self.next_place(*shard).is_some()).collect();
+            let answers = |shard: &&u8| self.next_place(**shard).is_some_and(|device| self.shared.health.answers(device));
+            let is_durable = |shard: &&u8| self.source.missing & (1 << **shard) == 0;
+            // Those that the record says are missing may be there all the same: they come last.
+            let best = candidates.iter().filter(answers).find(is_durable);
+            let Some(shard) = best.or_else(|| candidates.iter().find(answers)).or_else(|| candidates.first()).copied() else { return };
             if !self.ask(shard) {
                 return;
             }
         }
+    }
+
+    fn is_under_way(&self, shard: u8) -> bool {
+        self.under_way.iter().any(|(other, _)| *other == shard)
+    }
+
+    /// The device that a shard is asked for next.
+    fn next_place(&self, shard: u8) -> Option<DeviceId> {
+        self.asked_at.get(&shard).or_else(|| self.left.get(&shard).and_then(|devices| devices.last())).copied()
     }
 
     /// Shards here over all common blocks.
@@ -323,9 +335,11 @@ impl<'a> ShardReading<'a> {
         self.under_way.iter().filter(move |(_, range)| covers(range)).map(|(shard, _)| *shard)
     }
 
-    /// Asks the next device for a shard; `false` if there is none left.
+    /// Asks for a shard where it was asked for, else at its next device; `false` if there is none left.
     fn ask(&mut self, shard: u8) -> bool {
-        let Some(device) = self.left.get_mut(&shard).and_then(Vec::pop) else { return false };
+        let again = self.asked_at.get(&shard).copied();
+        let Some(device) = again.or_else(|| self.left.get_mut(&shard).and_then(Vec::pop)) else { return false };
+        self.asked_at.insert(shard, device);
         let copies = self.source.code.data() == 1;
         let bytes = match self.wanted.get(&shard) {
             Some(range) if !self.degraded && !copies => whole_blocks(range, self.shard_length),
@@ -334,12 +348,12 @@ impl<'a> ShardReading<'a> {
         let block = |at: usize| u32::try_from(at / CHECKSUM_BLOCK_LENGTH_BYTES).expect("a shard has 4 MiB at most");
         let blocks = block(bytes.start)..block(bytes.end + CHECKSUM_BLOCK_LENGTH_BYTES - 1);
         metrics::counter!(BLOCKS_READ).increment(u64::from(blocks.end - blocks.start));
-        self.under_way.insert(shard, bytes);
+        self.under_way.push((shard, bytes.clone()));
         let transport = Arc::clone(&self.shared.transport);
         let key = ShardKey { instance: InstanceId { chunk: self.source.chunk, write: self.source.write }, shard };
         self.asked.push(Box::pin(async move {
             let result = transport.read(device, key, blocks).await;
-            Arrived { shard, device, result }
+            Arrived { shard, device, bytes, result }
         }));
         true
     }
@@ -349,7 +363,7 @@ impl<'a> ShardReading<'a> {
         let before = self.asked.len();
         if self.source.code.data() == 1 {
             let next = (0..self.source.code.total())
-                .find(|shard| !self.under_way.contains_key(shard) && self.left.get(shard).is_some_and(|devices| !devices.is_empty()));
+                .find(|shard| !self.is_under_way(*shard) && self.left.get(shard).is_some_and(|devices| !devices.is_empty()));
             return next.is_some_and(|shard| self.ask(shard));
         }
         self.degraded = true;
@@ -358,7 +372,7 @@ impl<'a> ShardReading<'a> {
             // All that could be complete is on its way: one more, for the slowest.
             let spare = (0..self.source.code.total()).find(|shard| {
                 !self.here.contains_key(shard)
-                    && !self.under_way.contains_key(shard)
+                    && !self.is_under_way(*shard)
                     && self.left.get(shard).is_some_and(|devices| !devices.is_empty())
             });
             return spare.is_some_and(|shard| self.ask(shard));
@@ -367,25 +381,32 @@ impl<'a> ShardReading<'a> {
     }
 
     fn take(&mut self, arrived: Arrived) {
-        let Arrived { shard, device, result } = arrived;
-        self.under_way.remove(&shard);
+        let Arrived { shard, device, bytes, result } = arrived;
+        if let Some(place) = self.under_way.iter().position(|(other, asked)| *other == shard && *asked == bytes) {
+            self.under_way.swap_remove(place);
+        }
         match result {
             Ok(blocks) if blocks.header.code == self.source.code => {
                 let begin = usize::try_from(blocks.first_block).expect("usize has 32 bits at least") * CHECKSUM_BLOCK_LENGTH_BYTES;
-                self.here.insert(shard, (begin, blocks.payload));
+                // More of it may be here already.
+                if self.here.get(&shard).is_none_or(|(_, had)| had.len() < blocks.payload.len()) {
+                    self.here.insert(shard, (begin, blocks.payload));
+                }
                 return;
             }
             Ok(_other_code) => self.last_error = format!("device {device} has the shard in another code"),
             Err(error) => {
                 self.shared.health.note(device, &error);
                 self.last_error = error.to_string();
-                let bad = matches!(error, TransportError::Corrupt { .. });
-                let absent = matches!(error, TransportError::NotFound(_)) && self.left.get(&shard).is_none_or(Vec::is_empty);
-                if bad || absent {
-                    self.damaged |= 1 << shard;
+                let home = self.source.order.get(usize::from(shard)).and_then(|devices| devices.first());
+                match error {
+                    TransportError::Corrupt { .. } => self.damaged |= 1 << shard,
+                    TransportError::NotFound(_) if home == Some(&device) => self.astray |= 1 << shard,
+                    _elsewhere_or_unreachable => {}
                 }
             }
         }
+        self.asked_at.remove(&shard);
         // The next place of the same shard first, where a place is believed to answer; else other shards.
         let hopeful = self.left.get(&shard).and_then(|devices| devices.last()).is_some_and(|device| self.shared.health.answers(*device));
         if !(hopeful && self.ask(shard)) {
@@ -432,7 +453,10 @@ impl<'a> ShardReading<'a> {
 
     /// Tells the repair queue what was found damaged.
     fn report(&self) {
-        let missing = self.damaged & !self.source.missing;
+        // One that is on its way still may come: a later reader reports it if it does not.
+        let unsettled = self.here.keys().copied().chain(self.under_way.iter().map(|(shard, _)| *shard));
+        let astray = unsettled.fold(self.astray, |astray, shard| astray & !(1 << shard));
+        let missing = (self.damaged | astray) & !self.source.missing;
         if missing == 0 {
             return;
         }

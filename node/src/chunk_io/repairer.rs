@@ -13,7 +13,7 @@ use skep_placement::erasure::{reconstruct_shards, shard_length};
 use skep_placement::ids::{ChunkId, DatasourceId, DeviceId, Epoch, GroupId, InstanceId, PgId, Stamp};
 use skep_placement::placement_map::preference_list;
 use skep_placement::profile::Code;
-use skep_placement::repair_plan::{ChunkRecord, RepairPlan, ShardMove, plan_repair};
+use skep_placement::repair_plan::{ChunkRecord, RepairPlan, ShardMove, WaitReason, plan_repair};
 use skep_raft::errors::ProposeError;
 use skep_raft::wire::meta::v1 as meta;
 use tokio::time::Instant;
@@ -86,6 +86,7 @@ impl Chunks {
             RepairPlan::Fill { shards, sources, .. } => repair.fill(shards, sources).await,
             RepairPlan::ReEncode { code, devices, .. } => repair.encode_anew(code, devices).await,
             RepairPlan::BringHome { shards, .. } => repair.bring_home(shards).await,
+            RepairPlan::Wait(WaitReason::TooFewShards { .. }) if record.missing != 0 => repair.look_again().await,
             RepairPlan::Wait(reason) => Ok(Repaired::Waits(reason.to_string())),
         }
     }
@@ -141,10 +142,9 @@ impl<'a> Repair<'a> {
 
     /// Stores missing shards of the same instance.
     async fn fill(&self, wanted: Vec<(u8, DeviceId)>, sources: Vec<(u8, DeviceId)>) -> Result<Repaired, RepairError> {
-        // A shard that was late at the commit, or whose repair was not recorded, may be there.
-        let present = join_all(wanted.iter().map(|(shard, device)| self.shared.transport.stat(*device, self.key(*shard)))).await;
-        let absent: Vec<(u8, DeviceId)> =
-            wanted.iter().zip(&present).filter(|(_, found)| found.is_err()).map(|(place, _)| *place).collect();
+        // A shard that was late at the commit, or whose repair was not recorded, may be there; a damaged one is there and bad.
+        let whole = join_all(wanted.iter().map(|(shard, device)| self.is_whole(*shard, *device))).await;
+        let absent: Vec<(u8, DeviceId)> = wanted.iter().zip(whole).filter(|(_, is_whole)| !is_whole).map(|(place, _)| *place).collect();
         if !absent.is_empty() {
             let indexes: Vec<u8> = absent.iter().map(|(shard, _)| *shard).collect();
             let made = self.make_shards(&indexes, &sources).await?;
@@ -161,11 +161,33 @@ impl<'a> Repair<'a> {
         self.propose_repaired(missing, devices).await
     }
 
+    /// Whether a device has a shard, every block of it as it was written.
+    async fn is_whole(&self, shard: u8, device: DeviceId) -> bool {
+        self.shared.transport.read(device, self.key(shard), 0..self.blocks()).await.is_ok()
+    }
+
+    /// Blocks of a shard.
+    fn blocks(&self) -> u32 {
+        let length = shard_length(self.seen.code, usize::try_from(self.record.length).expect("usize has 32 bits at least"));
+        u32::try_from(block_count(length)).expect("a shard has 4 MiB at most")
+    }
+
+    /// Fewer than k shards are said to be there. What is said to be missing may not be, or be there again: each is read, and the record put right.
+    async fn look_again(&self) -> Result<Repaired, RepairError> {
+        let said = (0..self.seen.code.total()).zip(&self.devices).filter(|(shard, _)| self.record.missing & (1 << shard) != 0);
+        let looks = said.map(|(shard, device)| async move { self.is_whole(shard, *device).await.then_some(shard) });
+        let found = join_all(looks).await.into_iter().flatten().fold(0_u32, |found, shard| found | 1 << shard);
+        if found == 0 {
+            return Ok(Repaired::Waits("fewer shards than are needed can be read".to_owned()));
+        }
+        self.propose_repaired(self.record.missing & !found, self.devices.clone()).await
+    }
+
     /// Reads k shards whole and makes others of them.
     async fn make_shards(&self, wanted: &[u8], sources: &[(u8, DeviceId)]) -> Result<Vec<Bytes>, RepairError> {
         let code = self.seen.code;
         let length = shard_length(code, usize::try_from(self.record.length).expect("usize has 32 bits at least"));
-        let blocks = u32::try_from(block_count(length)).expect("a shard has 4 MiB at most");
+        let blocks = self.blocks();
         let mut shards: Vec<Option<Vec<u8>>> = vec![None; usize::from(code.total())];
         let mut last_error = None;
         for (shard, device) in sources {

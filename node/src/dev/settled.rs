@@ -20,10 +20,8 @@ pub(super) fn what_is_missing(status: &[u8], nodes: usize, devices: usize) -> Op
     }
     let wanted = Profile::auto(nodes, devices);
     let follows = |pool: &Value| pool["code"] == wanted.code.to_string() && pool["domain"] == wanted.domain.to_string();
-    match rows("pools").find(|pool| pool["automatic"] == true && !follows(pool)) {
-        Some(pool) => Some(format!("pool {} is not at {wanted} yet", shown(&pool["id"]))),
-        None => None,
-    }
+    let late = rows("pools").find(|pool| pool["automatic"] == true && !follows(pool));
+    late.map(|pool| format!("pool {} is not at {wanted} yet", shown(&pool["id"])))
 }
 
 fn shown(value: &Value) -> String {

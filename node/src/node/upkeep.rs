@@ -1,7 +1,8 @@
 //! What a node does for itself beside serving: tells the cluster of its process, keeps addresses and certificates new, looks whether it can read.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use skep_placement::ids::{GroupId, NodeId};
@@ -33,10 +34,21 @@ const RENEWAL_RETRY: Duration = Duration::from_secs(60);
 /// Shuts out nodes that the cluster has removed. One that the map does not name yet has a certificate of the cluster and just joined.
 pub(super) fn admission(metadata: &Metadata) -> Admission {
     let metadata = metadata.clone();
-    Arc::new(move |node: NodeId| match metadata.system_stale().node(node) {
-        Ok(Some(record)) if record.state() == meta::NodeState::Removed => Err(format!("node {node} was removed from the cluster")),
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("this node cannot read the cluster map: {error}")),
+    let applied = metadata.watch_system();
+    // Asked at every call, so the map is read only when it may have changed.
+    let known: Mutex<Option<(u64, BTreeSet<NodeId>)>> = Mutex::default();
+    Arc::new(move |node: NodeId| {
+        let index = *applied.borrow();
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_none_or(|(read_at, _removed)| *read_at != index) {
+            let nodes = metadata.system_stale().nodes().map_err(|error| format!("this node cannot read the cluster map: {error}"))?;
+            let removed = nodes.into_iter().filter(|node| node.state() == meta::NodeState::Removed);
+            *known = Some((index, removed.map(|node| NodeId(node.id)).collect()));
+        }
+        match known.as_ref().is_some_and(|(_index, removed)| removed.contains(&node)) {
+            true => Err(format!("node {node} was removed from the cluster")),
+            false => Ok(()),
+        }
     })
 }
 

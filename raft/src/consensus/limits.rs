@@ -53,6 +53,15 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A pause between two tries to reach a leader.
 pub const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long one call for a read id may take before the leader is looked for anew.
+pub const READ_ID_ATTEMPT: Duration = Duration::from_millis(1_000);
+
+/// How long one call with a proposal may take before the leader is looked for anew; the session makes sure that it takes effect once.
+pub const PROPOSAL_ATTEMPT: Duration = Duration::from_millis(2_000);
+
+/// So much before a reader gives up he is told why.
+pub const ANSWER_MARGIN: Duration = Duration::from_millis(50);
+
 /// Hints that are followed at once, without a pause.
 pub const HOPS_MAX: u32 = 4;
 

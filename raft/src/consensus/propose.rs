@@ -218,7 +218,11 @@ impl Context {
         };
         let client = MetadataClient::new(channel);
         let mut client = client.max_decoding_message_size(limits::MESSAGE_BYTES_MAX).max_encoding_message_size(limits::MESSAGE_BYTES_MAX);
-        let reply = match client.propose(request).await {
+        // A leader that died silently must not take the time in which another is elected.
+        let Ok(reply) = tokio::time::timeout(limits::PROPOSAL_ATTEMPT, client.propose(request)).await else {
+            return Tried::Perhaps(format!("node {node} did not answer in time"));
+        };
+        let reply = match reply {
             Ok(reply) => reply.into_inner(),
             Err(status) if is_surely_not_handled(&status) => return Tried::Not(format!("node {node}: {}", status.message())),
             Err(status) => return Tried::Perhaps(format!("node {node}: {}", status.message())),

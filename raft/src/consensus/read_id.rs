@@ -90,11 +90,15 @@ impl ReadIdFetcher {
 
     /// Asks until there is an answer or nobody waits any more.
     async fn fetch(&self, readers: &[Reader]) -> Result<u64, String> {
-        let deadline = readers.iter().map(|reader| reader.deadline).max().unwrap_or_else(Instant::now);
+        let latest = readers.iter().map(|reader| reader.deadline).max().unwrap_or_else(Instant::now);
+        // The reason must arrive before the readers give up.
+        let deadline = latest.checked_sub(limits::ANSWER_MARGIN).unwrap_or(latest);
         let mut hint = None;
         let mut hops = 0;
         loop {
-            let (why, leader) = match self.try_fetch(hint, deadline).await {
+            // A leader that died silently must not take the time in which another is elected.
+            let attempt = deadline.min(Instant::now() + limits::READ_ID_ATTEMPT);
+            let (why, leader) = match self.try_fetch(hint, attempt).await {
                 Ok(index) => {
                     metrics::counter!(names::READ_IDS_TOTAL, "group" => self.label.to_string()).increment(1);
                     return Ok(index);

@@ -22,7 +22,7 @@ pub(crate) fn apply(transaction: &mut Transaction<'_>, proposal: &Proposal) -> R
     }
     let key = SessionKey { session: proposal.session };
     let Some(mut session) = transaction.get(&key)? else { return Ok(outcome(transaction, What::SessionExpired(true))) };
-    forget_answered(transaction, proposal, &mut session)?;
+    forget_answered(transaction, proposal, &mut session);
     session.used_at = transaction.stamp();
     transaction.put(&key, &session);
     transaction.keep();
@@ -44,18 +44,16 @@ pub(crate) fn apply(transaction: &mut Transaction<'_>, proposal: &Proposal) -> R
     Ok(answer)
 }
 
-fn forget_answered(transaction: &mut Transaction<'_>, proposal: &Proposal, session: &mut SessionRecord) -> Result<(), StateError> {
+fn forget_answered(transaction: &mut Transaction<'_>, proposal: &Proposal, session: &mut SessionRecord) {
     if proposal.lowest_unanswered <= session.lowest_unanswered {
-        return Ok(());
+        return;
     }
-    session.lowest_unanswered = proposal.lowest_unanswered;
-    let answers = read::rows::<AnswerKey>(transaction.state(), &[&proposal.session], Direction::Forward);
-    let numbers = answers.map(|row| row.map(|(key, _)| key.number));
-    let answered = numbers.take_while(|number| number.as_ref().map_or(true, |number| *number < proposal.lowest_unanswered));
-    for number in answered.collect::<Result<Vec<u64>, StateError>>()? {
+    // Answers lie within the window only. They are named one by one: a scan would pass all those that were deleted before.
+    let last = proposal.lowest_unanswered.min(session.lowest_unanswered + limits::SESSION_WINDOW);
+    for number in session.lowest_unanswered..last {
         transaction.delete(&AnswerKey { session: proposal.session, number });
     }
-    Ok(())
+    session.lowest_unanswered = proposal.lowest_unanswered;
 }
 
 /// Carries a command out, or leaves no trace of it.

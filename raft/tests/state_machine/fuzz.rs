@@ -9,8 +9,8 @@ use skep_raft::invariants;
 use skep_raft::state::{GroupKind, Position, apply_batch};
 use skep_raft::store::{Changes, MemoryStore, StateStore};
 use skep_raft::wire::meta::v1::{
-    AbortUpload, AdvanceHorizon, AppendUpload, Batch, ChunkList, ClusterCommand, Code, Command, ExpireUploads, OpenUpload, Proposal,
-    PutFile, QueueRepairs, Reencoded, ReportDamage, ShardRepaired, StoredChunk, TreeCommand, WriteId, cluster_command, command,
+    AbortUpload, AdvanceHorizon, AppendUpload, Batch, ChunkList, ClusterCommand, Code, Command, ContentCommand, ExpireUploads, OpenUpload,
+    Proposal, PutFile, QueueRepairs, Reencoded, ReportDamage, ShardRepaired, StoredChunk, TreeCommand, WriteId, cluster_command, command,
     content_command, new_content, tree_command,
 };
 
@@ -80,6 +80,13 @@ fn numbered(what: command::What, number: u64) -> command::What {
     match what {
         command::What::Tree(TreeCommand { what: Some(tree_command::What::PutFile(put)) }) => {
             tree(tree_command::What::PutFile(PutFile { entry: id(number * 2), version: id(number * 2 + 1), ..put }))
+        }
+        // A write id is drawn once: no re-encoding comes under one that was in force before.
+        command::What::Content(ContentCommand {
+            what: Some(content_command::What::Reencoded(Reencoded { chunk, replaces, instance: Some(instance) })),
+        }) => {
+            let instance = Some(StoredChunk { write: write(100 + number), ..instance });
+            content(content_command::What::Reencoded(Reencoded { chunk, replaces, instance }))
         }
         other => other,
     }
