@@ -1,5 +1,7 @@
 //! Consensus between nodes in one process, over loopback.
 
+#[path = "consensus/clocks.rs"]
+mod clocks;
 #[path = "consensus/harness.rs"]
 mod harness;
 
@@ -265,6 +267,6 @@ fn envelope(from: NodeId, group: GroupId) -> Envelope {
 
 impl Cluster {
     fn peers(&self, from: NodeId) -> harness::From {
-        harness::From::new(from, Arc::clone(&self.ports))
+        harness::From::new(from, Arc::clone(&self.world.ports))
     }
 }

@@ -10,6 +10,7 @@ use skep_placement::ids::{BootNumber, Generation, GroupId, NodeId, RaftId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::clocks::Clocks;
 use super::directory::Directory;
 use super::replica::Replica;
 use super::sessions::Sessions;
@@ -35,6 +36,7 @@ pub(crate) struct Context {
     pub(crate) log: Log,
     pub(crate) sessions: Sessions,
     pub(crate) space: SpaceGauge,
+    pub(crate) clocks: Clocks,
     /// The applied index of the system group here.
     pub(crate) system_applied: watch::Sender<u64>,
     /// Becomes true when everything must end.
@@ -63,6 +65,7 @@ impl Context {
             log,
             sessions: Sessions::default(),
             space,
+            clocks: Clocks::default(),
             system_applied: watch::Sender::new(0),
             stop: watch::Sender::new(false),
             directory: RwLock::default(),

@@ -18,8 +18,8 @@ use super::{limits, membership, status};
 use crate::errors::QueryError;
 use crate::wire::raft::v1::metadata_server::Metadata as MetadataCalls;
 use crate::wire::raft::v1::{
-    ChangeMemberReply, ChangeMemberRequest, Envelope, GroupStatusReply, GroupStatusRequest, ProposeReply, ProposeRequest, QueryReply,
-    QueryRequest, ReadIdReply, ReadIdRequest, Status,
+    ChangeMemberReply, ChangeMemberRequest, ClockReply, ClockRequest, Envelope, GroupStatusReply, GroupStatusRequest, ProposeReply,
+    ProposeRequest, QueryReply, QueryRequest, ReadIdReply, ReadIdRequest, Status,
 };
 
 /// The calls of gateways.
@@ -147,5 +147,10 @@ impl MetadataCalls for MetadataService {
         let all = request.get_ref().all;
         let replicas = self.context.replicas().into_iter().filter(|replica| all || replica.group == caller.group);
         Ok(Response::new(GroupStatusReply { replicas: replicas.map(|replica| status::of(&self.context, &replica)).collect() }))
+    }
+
+    async fn clock(&self, request: Request<ClockRequest>) -> Result<Response<ClockReply>, tonic::Status> {
+        self.admit(&request, request.get_ref().envelope.as_ref())?;
+        Ok(Response::new(ClockReply { micros: self.context.options.clock.now_micros() }))
     }
 }

@@ -92,6 +92,18 @@ pub const DATASOURCE_VOTERS_MAX: usize = 3;
 /// How long a leader waits for its successor when it hands over.
 pub const HAND_OVER_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long another node's clock is waited for: an answer that took longer says little.
+pub const CLOCK_DEADLINE: Duration = Duration::from_secs(1);
+
+/// What was read of a clock counts so long.
+pub const CLOCK_READING_KEPT: Duration = Duration::from_secs(15);
+
+/// A leader whose clock is further off its peers' median hands over, microseconds.
+pub const LEADER_CLOCK_OFF_MICROS_MAX: u64 = 2_000_000;
+
+/// A leader with a wrong clock tries so often to find another.
+pub const CLOCK_HAND_OVER_PAUSE: Duration = Duration::from_secs(60);
+
 /// How often free space is measured.
 pub const SPACE_INTERVAL: Duration = Duration::from_secs(1);
 
