@@ -10,10 +10,11 @@ use tokio::time::Instant;
 
 use crate::consensus::context::Context;
 use crate::consensus::hand_over::{HandOver, hand_over};
-use crate::consensus::{Leadership, MetadataService, RaftService, clocks, groups, limits, reconciler, status};
+use crate::consensus::{Leadership, MetadataService, RaftService, clocks, groups, limits, reconciler, status, system_placement};
 use crate::errors::{ProposeError, QueryError, StartError};
 use crate::log::{DiskFiles, Log, LogError, LogOptions};
 use crate::options::{MetadataOptions, Peers};
+use crate::recovery::{Choice, RecoverError, Recovered, Survey};
 use crate::system_view::SystemView;
 use crate::types::MemberNode;
 use crate::wire::meta::v1::{Answer, ClusterCommand, Command, Done, InitCluster, Outcome, Query, cluster_command, command, outcome};
@@ -65,7 +66,7 @@ impl Metadata {
     }
 
     async fn start_replicas(&self) -> Result<(), StartError> {
-        groups::start_system(&self.context).await?;
+        system_placement::start(&self.context).await?;
         groups::start_known(&self.context).await?;
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.spawn(groups::run(Arc::clone(&self.context)));
@@ -177,6 +178,19 @@ impl Metadata {
     pub fn metadata_service(&self) -> MetadataServer<MetadataService> {
         let service = MetadataServer::new(MetadataService { context: Arc::clone(&self.context) });
         service.max_decoding_message_size(limits::MESSAGE_BYTES_MAX).max_encoding_message_size(limits::MESSAGE_BYTES_MAX)
+    }
+
+    /// Asks every node what it has of a group; works also without a quorum of any group.
+    pub async fn survey(&self, group: GroupId) -> Survey {
+        self.context.survey_group(group).await
+    }
+
+    /// Has a group that has lost its quorum go on from the replica that a survey chose. What only others had is lost.
+    ///
+    /// # Errors
+    /// [`RecoverError`]: after `Refused` and `Changed` nothing was changed; after `Failed` the same call goes on where it was.
+    pub async fn recover(&self, group: GroupId, choice: Choice) -> Result<Recovered, RecoverError> {
+        self.context.recover_group(group, choice).await
     }
 
     /// Hands every leadership over to a member that has caught up, if there is one.

@@ -4,6 +4,8 @@
 mod clocks;
 #[path = "consensus/harness.rs"]
 mod harness;
+#[path = "consensus/recovery.rs"]
+mod recovery;
 
 use std::sync::Arc;
 use std::time::Duration;

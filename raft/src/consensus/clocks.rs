@@ -125,7 +125,7 @@ async fn let_another_lead(replica: &Replica, offsets: &Offsets) {
             tracing::warn!(%group, off_micros, "this node's clock is off its peers', but no voter that has caught up has a better one: it goes on leading");
         }
         HandOver::NotTaken => {
-            tracing::warn!(%group, off_micros, "this node's clock is off its peers', but nobody took the leadership over")
+            tracing::warn!(%group, off_micros, "this node's clock is off its peers', but nobody took the leadership over");
         }
     }
 }

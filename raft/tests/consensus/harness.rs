@@ -147,7 +147,8 @@ impl Node {
         let on_fatal = Arc::new(move |why: &str| told.lock().unwrap_or_else(PoisonError::into_inner).push(why.to_owned()));
         let clocks = Arc::clone(&world.clocks);
         let mut options = MetadataOptions::new(identity, stores(), Arc::new(move || clocks.now(id)), on_fatal);
-        options.system_raft_id = Some(raft);
+        // Later the log itself says which replica this node has.
+        options.system_raft_id = (boot == 1).then_some(raft);
         options.first_start = boot == 1;
         options.heartbeat = Duration::from_millis(50);
         options.election_timeout_min = Duration::from_millis(250);
@@ -179,6 +180,11 @@ impl Node {
         self.metadata.close().await;
         let fatal = self.fatal.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(fatal.is_empty(), "node {} failed: {fatal:?}", self.id);
+    }
+
+    /// Where this node's data are.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// Bytes of this node's log.
