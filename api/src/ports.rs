@@ -230,6 +230,8 @@ pub struct NodeStatus {
     pub rpc: String,
     /// Of its binary.
     pub version: String,
+    /// How far its clock is ahead of the nodes' median, milliseconds; nothing while it is not known.
+    pub clock_offset_ms: Option<i64>,
 }
 
 /// One device.

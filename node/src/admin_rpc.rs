@@ -7,6 +7,7 @@ mod accounts;
 mod debug_chunk;
 mod debug_files;
 mod nodes;
+mod recovery;
 mod storage;
 mod workspaces;
 
@@ -76,8 +77,10 @@ impl fmt::Debug for AdminParts {
 }
 
 /// The service behind the port, which listens before the node is whole: it answers that the node starts until it is given its parts.
-#[derive(Clone, Debug, Default)]
+/// A group is recovered also before: a node need not become whole without one.
+#[derive(Clone, Debug)]
 pub struct AdminService {
+    metadata: Metadata,
     parts: Arc<OnceLock<AdminParts>>,
 }
 
@@ -95,6 +98,11 @@ impl Call {
 }
 
 impl AdminService {
+    /// Makes the service of a node that starts.
+    pub fn new(metadata: Metadata) -> Self {
+        Self { metadata, parts: Arc::default() }
+    }
+
     /// Answers by these parts from now on.
     pub fn provide(&self, parts: AdminParts) {
         if self.parts.set(parts).is_err() {
@@ -139,6 +147,14 @@ macro_rules! calls {
                     parts.$call(call, request.into_inner()).await.map(Response::new)
                 }
             )*
+
+            async fn survey_group(&self, request: Request<wire::SurveyGroupRequest>) -> Result<Response<wire::SurveyGroupReply>, Status> {
+                recovery::survey_group(&self.metadata, request).await.map(Response::new)
+            }
+
+            async fn recover_group(&self, request: Request<wire::RecoverGroupRequest>) -> Result<Response<wire::RecoverGroupReply>, Status> {
+                recovery::recover_group(&self.metadata, request).await.map(Response::new)
+            }
         }
     };
 }

@@ -11,6 +11,7 @@ mod join;
 mod key;
 mod node;
 mod output;
+mod recover;
 mod status;
 mod token;
 mod user;
@@ -59,6 +60,7 @@ enum Command {
     Workspace(workspace::WorkspaceArguments),
     User(user::UserArguments),
     Token(token::TokenArguments),
+    Recover(recover::RecoverArguments),
     Debug(debug::DebugArguments),
     Key(key::KeyArguments),
     Config(config_file::ConfigArguments),
@@ -117,6 +119,7 @@ fn carry_out(command: Command) -> Result<(), CliError> {
         Command::Workspace(arguments) => workspace::run(&arguments),
         Command::User(arguments) => user::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
+        Command::Recover(arguments) => recover::run(&arguments),
         Command::Debug(arguments) => debug::run(&arguments),
         Command::Key(arguments) => key::run(&arguments),
         Command::Config(arguments) => config_file::run(&arguments),

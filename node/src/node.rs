@@ -325,7 +325,7 @@ impl Starting {
         let tasks = Arc::new(Tasks::new());
         let readiness = Readiness::default();
         let shards = Arc::new(LateShards::default());
-        let admin = AdminService::default();
+        let admin = AdminService::new(metadata.clone());
         let router = RpcRouter::new()
             .with(metadata.raft_service())
             .with(metadata.metadata_service())

@@ -28,6 +28,8 @@ use crate::peers::NodePeers;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Chunks of a repair queue looked at, to count those below the profile.
 const QUEUE_LOOKED_AT_MAX: usize = 10_000;
+/// A node whose clock is further off does not lead if another can, milliseconds.
+const CLOCK_OFF_MS_MAX: u64 = 2_000;
 /// Chunks asked for at once.
 const PAGE: u32 = 1_000;
 
@@ -99,7 +101,9 @@ impl StatusSource {
             if !is_alive {
                 status.warnings.push(format!("node {} ({}) does not answer", node.id, node.name));
             }
-            status.nodes.push(node_row(node, is_alive));
+            let row = NodeStatus { clock_offset_ms: self.clock_offset_ms(NodeId(node.id)), ..node_row(node, is_alive) };
+            status.warnings.extend(clock_warning(&row));
+            status.nodes.push(row);
         }
         let usage = self.health.usage();
         for record in system.devices()?.into_iter().filter(|device| device.state() != meta::DeviceState::Lost) {
@@ -128,6 +132,10 @@ impl StatusSource {
         let filter = skep_raft::system_view::JobFilter { states: open, limit: 100, ..Default::default() };
         status.jobs = system.jobs(&filter)?.into_iter().map(job_row).collect();
         Ok(status)
+    }
+
+    fn clock_offset_ms(&self, node: NodeId) -> Option<i64> {
+        self.metadata.clock_offset_micros_of(node).map(|micros| micros / 1_000)
     }
 
     /// What every node says of its replicas.
@@ -205,7 +213,14 @@ fn node_row(node: meta::NodeRecord, alive: bool) -> NodeStatus {
         api: format!("{}://{}", if node.api_scheme.is_empty() { "https" } else { &node.api_scheme }, node.api_address),
         rpc: node.rpc_address,
         version: node.version,
+        clock_offset_ms: None,
     }
+}
+
+/// A clock that keeps its node from leading is worth a sentence.
+fn clock_warning(row: &NodeStatus) -> Option<String> {
+    let off = row.clock_offset_ms.filter(|off| off.unsigned_abs() > CLOCK_OFF_MS_MAX)?;
+    Some(format!("the clock of node {} ({}) is {off} ms off the nodes' median: look after its time service", row.id, row.name))
 }
 
 fn device_row(record: &meta::DeviceRecord, usage: Option<&DeviceUsage>, alive: bool) -> DeviceStatus {

@@ -19,6 +19,7 @@ mod node;
 mod note;
 mod placement;
 mod put_file;
+mod recover_group;
 mod recycle;
 mod repair;
 mod token;
@@ -108,6 +109,8 @@ fn cluster(transaction: &mut Transaction<'_>, command: &ClusterCommand) -> Resul
         What::CreateDatasource(command) => datasource::create(transaction, command),
         What::PutJoinToken(command) => join_token::put(transaction, command),
         What::UseJoinToken(command) => join_token::withdraw(transaction, command),
+        What::RecoverGroup(command) => recover_group::recover(transaction, command),
+        What::FinishRecovery(command) => recover_group::finish(transaction, command),
     }
 }
 

@@ -3,18 +3,22 @@
 //! Openraft stays inside. The pieces: [`state_machine`] applies entries to a [`stores::ReplicaStore`]; [`network`] and [`router`] carry calls between
 //! replicas, [`gateway_calls`] those of other nodes' gateways; [`batcher`] packs commands at a leader; [`sessions`] and [`propose`] bring a command to the
 //! leader exactly once; [`read_id`] and [`read`] make reads linearizable; [`groups`] starts what the system group places here; [`plan`], [`membership`] and
-//! [`reconciler`] decide and change who is a member.
+//! [`reconciler`] decide and change who is a member; [`clocks`] keeps leaders with wrong clocks from leading;
+//! [`recover`], [`survey`], [`seed`] and [`system_placement`] have a group go on after a lost quorum.
 //!
 //! Invariants: a replica that was begun is never begun again from nothing; a Raft id belongs to one placement for ever; every wait has a deadline; what
 //! may have been proposed is never reported as not done.
 
+mod adoption;
 mod batcher;
+pub(crate) mod clocks;
 mod codec;
 mod config;
 pub(crate) mod context;
 mod directory;
 pub(crate) mod gateway_calls;
 pub(crate) mod groups;
+pub(crate) mod hand_over;
 pub mod limits;
 mod membership;
 pub mod memory;
@@ -24,11 +28,13 @@ mod propose;
 mod read;
 mod read_id;
 pub(crate) mod reconciler;
+pub(crate) mod recover;
 pub(crate) mod replica;
 mod replica_state;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
 pub(crate) mod router;
+pub mod seed;
 mod sessions;
 pub mod snapshot;
 mod snapshot_receiver;
@@ -37,6 +43,8 @@ mod space;
 mod state_machine;
 pub(crate) mod status;
 pub mod stores;
+mod survey;
+pub(crate) mod system_placement;
 mod upkeep;
 
 pub use context::Leadership;

@@ -3,18 +3,18 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use openraft::async_runtime::watch::WatchReceiver;
-use skep_placement::ids::{GroupId, Stamp};
+use skep_placement::ids::{GroupId, NodeId, Stamp};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::consensus::context::Context;
-use crate::consensus::replica::Replica;
-use crate::consensus::{Leadership, MetadataService, RaftService, groups, limits, reconciler, status};
+use crate::consensus::hand_over::{HandOver, hand_over};
+use crate::consensus::{Leadership, MetadataService, RaftService, clocks, groups, limits, reconciler, status, system_placement};
 use crate::errors::{ProposeError, QueryError, StartError};
 use crate::log::{DiskFiles, Log, LogError, LogOptions};
 use crate::options::{MetadataOptions, Peers};
+use crate::recovery::{Choice, RecoverError, Recovered, Survey};
 use crate::system_view::SystemView;
 use crate::types::MemberNode;
 use crate::wire::meta::v1::{Answer, ClusterCommand, Command, Done, InitCluster, Outcome, Query, cluster_command, command, outcome};
@@ -66,12 +66,13 @@ impl Metadata {
     }
 
     async fn start_replicas(&self) -> Result<(), StartError> {
-        groups::start_system(&self.context).await?;
+        system_placement::start(&self.context).await?;
         groups::start_known(&self.context).await?;
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.spawn(groups::run(Arc::clone(&self.context)));
         tasks.spawn(groups::measure_space(Arc::clone(&self.context)));
         tasks.spawn(reconciler::run(Arc::clone(&self.context)));
+        tasks.spawn(clocks::run(Arc::clone(&self.context)));
         Ok(())
     }
 
@@ -153,6 +154,18 @@ impl Metadata {
         self.context.leadership(group).subscribe()
     }
 
+    /// How far this node's clock is ahead of its peers' median, in microseconds; nothing while no peer has told its own.
+    #[must_use]
+    pub fn clock_offset_micros(&self) -> Option<i64> {
+        self.context.clocks.offsets().own()
+    }
+
+    /// How far another node's clock is ahead of the median of all that this node has read, in microseconds.
+    #[must_use]
+    pub fn clock_offset_micros_of(&self, node: NodeId) -> Option<i64> {
+        if node == self.context.options.node { self.clock_offset_micros() } else { self.context.clocks.offsets().of(node) }
+    }
+
     /// The service that other nodes' replicas call.
     #[must_use]
     pub fn raft_service(&self) -> RaftServer<RaftService> {
@@ -167,11 +180,24 @@ impl Metadata {
         service.max_decoding_message_size(limits::MESSAGE_BYTES_MAX).max_encoding_message_size(limits::MESSAGE_BYTES_MAX)
     }
 
+    /// Asks every node what it has of a group; works also without a quorum of any group.
+    pub async fn survey(&self, group: GroupId) -> Survey {
+        self.context.survey_group(group).await
+    }
+
+    /// Has a group that has lost its quorum go on from the replica that a survey chose. What only others had is lost.
+    ///
+    /// # Errors
+    /// [`RecoverError`]: after `Refused` and `Changed` nothing was changed; after `Failed` the same call goes on where it was.
+    pub async fn recover(&self, group: GroupId, choice: Choice) -> Result<Recovered, RecoverError> {
+        self.context.recover_group(group, choice).await
+    }
+
     /// Hands every leadership over to a member that has caught up, if there is one.
     pub async fn drain(&self) {
         let replicas = self.context.replicas();
         for replica in replicas.iter().filter(|replica| replica.leads()) {
-            if !hand_over(replica).await {
+            if hand_over(replica, |_any_voter| true).await != HandOver::Done {
                 tracing::warn!(group = %replica.group, "leadership could not be handed over");
             }
         }
@@ -219,24 +245,4 @@ async fn open_log(options: &MetadataOptions) -> Result<Log, StartError> {
     let failed = |problem: String| StartError::Replica { group: GroupId::SYSTEM, folder: shown.clone(), problem };
     let opened = opening.await.map_err(|panicked| failed(panicked.to_string()))?.map_err(failed)?;
     Ok(opened?)
-}
-
-/// Hands the leadership of a group over; true if another leads now.
-async fn hand_over(replica: &Replica) -> bool {
-    let heir = {
-        let metrics = replica.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let matched =
-            |member: &u64| metrics.replication.as_ref().and_then(|all| all.get(member).copied().flatten()).map_or(0, |id| id.index);
-        let voters = metrics.membership_config.voter_ids().filter(|voter| *voter != replica.id.0);
-        voters.max_by_key(matched)
-    };
-    let Some(heir) = heir else { return false };
-    if replica.raft.trigger().transfer_leader(heir).await.is_err() {
-        return false;
-    }
-    let led_by_another =
-        |metrics: &openraft::RaftMetrics<crate::types::TypeConfig>| metrics.current_leader.is_some_and(|leader| leader != replica.id.0);
-    let waited = replica.raft.wait(Some(limits::HAND_OVER_DEADLINE)).metrics(led_by_another, "leadership is handed over").await;
-    waited.is_ok()
 }

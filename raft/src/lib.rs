@@ -10,6 +10,7 @@ pub mod log;
 pub mod metrics;
 pub mod options;
 pub mod query;
+pub mod recovery;
 pub mod state;
 pub mod store;
 pub mod system_view;

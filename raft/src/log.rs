@@ -45,6 +45,7 @@ pub use record::{GroupKey, LogEntry, LogPosition, StoredVote};
 use recovery::Identity;
 use shared::Shared;
 pub use shared::{OnFatal, Pressure};
+pub(crate) use storage::decode;
 use writer::Writer;
 
 /// Every failpoint of the log. At each the process may end without any acknowledged thing being lost.
@@ -195,6 +196,13 @@ impl Log {
         }
         drop(memory);
         Ok(GroupLog { shared: Arc::clone(&self.shared), key })
+    }
+
+    /// Returns a group's log on this node, if it has one.
+    #[must_use]
+    pub fn existing(&self, group: GroupId, raft: RaftId) -> Option<GroupLog> {
+        let key = GroupKey { group, raft };
+        self.shared.memory().groups.contains_key(&key).then(|| GroupLog { shared: Arc::clone(&self.shared), key })
     }
 
     /// Lists the groups there are, in ascending order.

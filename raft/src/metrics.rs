@@ -32,3 +32,6 @@ pub const REFUSED_CALLS_TOTAL: &str = "skep_raft_refused_calls_total";
 
 /// Steps that the reconciler took, by `step`.
 pub const RECONCILER_STEPS_TOTAL: &str = "skep_raft_reconciler_steps_total";
+
+/// Seconds that this node's clock is ahead of its peers' median.
+pub const CLOCK_OFFSET_SECONDS: &str = "skep_raft_clock_offset_seconds";

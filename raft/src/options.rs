@@ -97,6 +97,8 @@ pub struct MetadataOptions {
     pub reconcile_interval: Duration,
     /// Replaces a voter that was silent so long, unless the cluster sets its own time.
     pub silent_voter: Duration,
+    /// How often the other nodes' clocks are read.
+    pub clock_interval: Duration,
     /// How often the leader of a group has idle sessions closed.
     pub session_sweep_interval: Duration,
     /// How often the leader of a datasource's group has expired uploads ended.
@@ -156,6 +158,7 @@ impl MetadataOptions {
             kept_entries: 1_000,
             reconcile_interval: Duration::from_secs(1),
             silent_voter: Duration::from_secs(15 * 60),
+            clock_interval: Duration::from_secs(2),
             session_sweep_interval: Duration::from_secs(10 * 60),
             upload_sweep_interval: Duration::from_secs(60),
         }
@@ -185,7 +188,11 @@ impl MetadataOptions {
         if self.log_kept_bytes < self.log_segment_bytes.saturating_mul(4) {
             faults.push("fewer than four segments of log are kept".to_owned());
         }
-        if self.reconcile_interval.is_zero() || self.session_sweep_interval.is_zero() || self.upload_sweep_interval.is_zero() {
+        if self.reconcile_interval.is_zero()
+            || self.clock_interval.is_zero()
+            || self.session_sweep_interval.is_zero()
+            || self.upload_sweep_interval.is_zero()
+        {
             faults.push("an interval of nothing".to_owned());
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }

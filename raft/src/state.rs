@@ -15,6 +15,7 @@ pub(crate) mod overlay;
 pub(crate) mod path;
 pub(crate) mod precondition;
 pub(crate) mod read;
+pub(crate) mod recovered;
 pub(crate) mod rejection;
 pub mod rights;
 pub(crate) mod session;

@@ -3,6 +3,7 @@
 //! Invariant: all that one view answers is from one moment.
 
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use skep_placement::ids::{DatasourceId, DeviceId, GroupId, NodeId, PgId, PoolId, RecordId};
@@ -13,7 +14,7 @@ use crate::keys::{
     UserKey, WorkspaceBySlugKey, WorkspaceKey,
 };
 use crate::state::read;
-use crate::store::{Direction, ReadState, StateError};
+use crate::store::{Changes, Direction, Family, MemoryStore, ReadState, StateError, StateStore};
 use crate::wire::meta::v1::{
     ClusterRecord, DatasourceRecord, DeviceRecord, GrantRecord, GroupRecord, JobRecord, JobState, JoinTokenRecord, NodeRecord, PgRecord,
     PoolRecord, TokenRecord, UserRecord, WorkspaceRecord,
@@ -47,6 +48,20 @@ impl SystemView {
     #[must_use]
     pub fn new(state: Box<dyn ReadState>) -> Self {
         Self(Arc::from(state))
+    }
+
+    /// A copy that holds nothing of the store it was read from.
+    pub(crate) fn copy(&self) -> Result<Self, StateError> {
+        let mut changes = Changes::new();
+        for family in Family::ALL {
+            for row in self.0.scan(family, Bound::Unbounded, Bound::Unbounded, Direction::Forward) {
+                let (key, value) = row?;
+                changes.put(family, key, value);
+            }
+        }
+        let store = MemoryStore::new();
+        store.commit(changes)?;
+        Ok(Self::new(store.snapshot()))
     }
 
     fn one<K: StateKey>(&self, key: &K) -> Result<Option<K::Record>, StateError> {

@@ -1,7 +1,11 @@
 //! Consensus between nodes in one process, over loopback.
 
+#[path = "consensus/clocks.rs"]
+mod clocks;
 #[path = "consensus/harness.rs"]
 mod harness;
+#[path = "consensus/recovery.rs"]
+mod recovery;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -265,6 +269,6 @@ fn envelope(from: NodeId, group: GroupId) -> Envelope {
 
 impl Cluster {
     fn peers(&self, from: NodeId) -> harness::From {
-        harness::From::new(from, Arc::clone(&self.ports))
+        harness::From::new(from, Arc::clone(&self.world.ports))
     }
 }

@@ -60,11 +60,20 @@ impl Admin {
         &self,
         call: impl AsyncFnOnce(&mut AdminClient<Channel>) -> Result<Response<T>, Status>,
     ) -> Result<T, CliError> {
+        self.ask_within(PATIENCE, call).await
+    }
+
+    /// The same, for what takes longer.
+    pub(super) async fn ask_within<T>(
+        &self,
+        patience: Duration,
+        call: impl AsyncFnOnce(&mut AdminClient<Channel>) -> Result<Response<T>, Status>,
+    ) -> Result<T, CliError> {
         let mut calls = self.calls.clone();
-        match tokio::time::timeout(PATIENCE, call(&mut calls)).await {
+        match tokio::time::timeout(patience, call(&mut calls)).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => Err(self.error(&status)),
-            Err(_elapsed) => Err(CliError::unreachable(format!("the node at {} does not answer within {PATIENCE:?}", self.address))),
+            Err(_elapsed) => Err(CliError::unreachable(format!("the node at {} does not answer within {patience:?}", self.address))),
         }
     }
 

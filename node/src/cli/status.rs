@@ -11,7 +11,8 @@ use super::output;
 use crate::admin_rpc::wire::StatusRequest;
 
 const AFTER_HELP: &str = "\
-LAG is how many log entries a group's slowest voter is behind. BELOW PROFILE are chunks stored in a smaller code than their pool's; the
+CLOCK is how far a node's clock is ahead of the nodes' median: more than 2 s and it does not lead if another node can, more than 10 s
+and it is not ready. LAG is how many log entries a group's slowest voter is behind. BELOW PROFILE are chunks stored in a smaller code than their pool's; the
 repair queue brings them up. AWAITING COLLECTION are bytes that nothing names any more.
 
 Examples:
@@ -109,9 +110,10 @@ fn show(status: &Value) {
             row.text("api"),
             row.text("rpc"),
             row.text("version"),
+            clock(row.0["clock_offset_ms"].as_i64()),
         ]
     });
-    output::table(&["id", "name", "zone", "", "state", "api", "rpc", "version"], nodes, "no node");
+    output::table(&["id", "name", "zone", "", "state", "api", "rpc", "version", "clock"], nodes, "no node");
     output::heading("devices");
     let devices = rows(status, "devices", |row| {
         let used = row.number("total_bytes").saturating_sub(row.number("free_bytes"));
@@ -125,6 +127,11 @@ fn show(status: &Value) {
     for warning in status["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         output::note(warning);
     }
+}
+
+/// How far a clock is off, for people.
+fn clock(offset_ms: Option<i64>) -> String {
+    offset_ms.map_or_else(|| "-".to_owned(), |off| format!("{off:+} ms"))
 }
 
 fn show_groups(status: &Value) {
@@ -212,6 +219,13 @@ mod tests {
         }
         assert!(count > 10, "the test looks at something");
         show(&value);
+    }
+
+    #[test]
+    fn a_clock_has_a_sign() {
+        assert_eq!(clock(Some(1500)), "+1500 ms");
+        assert_eq!(clock(Some(-3)), "-3 ms");
+        assert_eq!(clock(None), "-");
     }
 
     #[test]

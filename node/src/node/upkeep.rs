@@ -114,9 +114,8 @@ pub(super) async fn watch_freshness(metadata: Metadata, readiness: Readiness, st
         loop {
             let read = metadata.system(tokio::time::Instant::now() + DEADLINE).await;
             readiness.read(read.map(|_view| ()).map_err(|error| error.to_string()));
-            // A leader measures its own clock against its peers'; who leads nothing hands out no stamps.
-            let skews = metadata.replicas().await.into_iter().map(|replica| Duration::from_millis(replica.leader_clock_skew_ms));
-            readiness.clock_off(skews.max().filter(|skew| *skew > CLOCK_OFF_MAX));
+            let off = metadata.clock_offset_micros().map(|micros| Duration::from_millis(micros.unsigned_abs() / 1_000));
+            readiness.clock_off(off.filter(|off| *off > CLOCK_OFF_MAX));
             tokio::time::sleep(FRESHNESS_INTERVAL).await;
         }
     };

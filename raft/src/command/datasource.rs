@@ -79,7 +79,7 @@ pub(super) fn create_group(transaction: &mut Transaction<'_>, group: GroupId, bo
     }
     let raft_id = cluster::next(transaction, |cluster| &mut cluster.next_raft_id)?;
     let member = GroupMember { raft_id, node: bootstrap.0, role: MemberRole::Voter.into() };
-    let record = GroupRecord { id: group.0, generation: 1, members: vec![member], bootstrap: raft_id };
+    let record = GroupRecord { id: group.0, generation: 1, members: vec![member], bootstrap: raft_id, recovery: None };
     transaction.put(&GroupKey { group }, &record);
     Ok(raft_id)
 }

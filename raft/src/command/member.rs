@@ -69,7 +69,8 @@ fn staying_role(role: i32) -> Result<MemberRole, Stop> {
     }
 }
 
-fn existing(transaction: &Transaction<'_>, group: u64) -> Result<(GroupKey, GroupRecord), Stop> {
+/// A group and where it is kept.
+pub(super) fn existing(transaction: &Transaction<'_>, group: u64) -> Result<(GroupKey, GroupRecord), Stop> {
     let key = GroupKey { group: GroupId(group) };
     let record = transaction.get(&key)?.ok_or_else(|| refuse(RejectionCode::NotFound, format!("there is no group {group}")))?;
     Ok((key, record))

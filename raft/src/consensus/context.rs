@@ -7,13 +7,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use skep_placement::ids::{BootNumber, Generation, GroupId, NodeId, RaftId};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::clocks::Clocks;
 use super::directory::Directory;
 use super::replica::Replica;
 use super::sessions::Sessions;
 use super::space::SpaceGauge;
+use super::system_placement::Order;
 use crate::log::Log;
 use crate::options::{MetadataOptions, Peers};
 use crate::system_view::SystemView;
@@ -35,8 +37,16 @@ pub(crate) struct Context {
     pub(crate) log: Log,
     pub(crate) sessions: Sessions,
     pub(crate) space: SpaceGauge,
+    pub(crate) clocks: Clocks,
     /// The applied index of the system group here.
     pub(crate) system_applied: watch::Sender<u64>,
+    /// What the system group's replica here is to do; carried out by the task that starts and ends replicas.
+    pub(crate) orders: mpsc::Sender<Order>,
+    orders_taken: Mutex<Option<mpsc::Receiver<Order>>>,
+    /// Generations of the system group below this one are refused, whatever the replica here has heard.
+    system_generation: watch::Sender<Generation>,
+    /// The last view of the system group that held something, for when the replica here begins anew.
+    system_last: Mutex<Option<SystemView>>,
     /// Becomes true when everything must end.
     pub(crate) stop: watch::Sender<bool>,
     directory: RwLock<Arc<Directory>>,
@@ -57,13 +67,20 @@ impl fmt::Debug for Context {
 impl Context {
     pub(crate) fn new(options: MetadataOptions, peers: Arc<dyn Peers>, log: Log) -> Self {
         let space = SpaceGauge::new(Arc::clone(&options.free_space), options.free_space_floor_percent);
+        let (orders, orders_taken) = mpsc::channel(super::limits::ORDERS_MAX);
+        let system_generation = watch::Sender::new(options.system_generation);
         Self {
             options,
             peers,
             log,
             sessions: Sessions::default(),
             space,
+            clocks: Clocks::default(),
             system_applied: watch::Sender::new(0),
+            orders,
+            orders_taken: Mutex::new(Some(orders_taken)),
+            system_generation,
+            system_last: Mutex::default(),
             stop: watch::Sender::new(false),
             directory: RwLock::default(),
             replicas: RwLock::default(),
@@ -102,16 +119,37 @@ impl Context {
 
     /// A view of the system group's local replica; empty while there is none.
     pub(crate) fn system_stale(&self) -> SystemView {
-        match self.replica(GroupId::SYSTEM) {
+        let here = self.replica(GroupId::SYSTEM).filter(|replica| replica.state.covers().last_log_id.is_some());
+        let last = || self.system_last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match here {
             Some(replica) => SystemView::new(replica.state.snapshot()),
-            None => SystemView::new(crate::store::StateStore::snapshot(&crate::store::MemoryStore::new())),
+            None => last().unwrap_or_else(|| SystemView::new(crate::store::StateStore::snapshot(&crate::store::MemoryStore::new()))),
         }
+    }
+
+    /// Keeps the view of a replica of the system group that is about to go, or lets go of it.
+    pub(crate) fn keep_system_view(&self, view: Option<SystemView>) {
+        *self.system_last.lock().unwrap_or_else(PoisonError::into_inner) = view;
+    }
+
+    /// The orders, for the one task that carries them out.
+    pub(crate) fn take_orders(&self) -> Option<mpsc::Receiver<Order>> {
+        self.orders_taken.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Refuses older generations of the system group from now on.
+    pub(crate) fn raise_system_generation(&self, generation: Generation) {
+        self.system_generation.send_if_modified(|known| {
+            let newer = generation > *known;
+            *known = (*known).max(generation);
+            newer
+        });
     }
 
     /// The generation of a group, as far as this node knows it.
     pub(crate) fn generation(&self, group: GroupId) -> Option<Generation> {
         let known = self.directory().groups.get(&group).map(|entry| entry.generation);
-        known.or_else(|| (group == GroupId::SYSTEM).then_some(self.options.system_generation))
+        if group == GroupId::SYSTEM { known.max(Some(*self.system_generation.borrow())) } else { known }
     }
 
     /// What a call of this node begins with; ids 0: a gateway's, to any replica.

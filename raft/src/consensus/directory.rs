@@ -32,6 +32,17 @@ pub(crate) struct GroupEntry {
     pub(crate) generation: Generation,
     pub(crate) bootstrap: RaftId,
     pub(crate) members: Vec<MemberEntry>,
+    /// The group goes on after a lost quorum and has not grown again yet.
+    pub(crate) recovery: Option<RecoveryEntry>,
+}
+
+/// A recovery under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RecoveryEntry {
+    /// The replica that the group goes on from.
+    pub(crate) from: RaftId,
+    /// The placement that goes on.
+    pub(crate) to: RaftId,
 }
 
 /// A placement of a group.
@@ -54,6 +65,7 @@ impl GroupEntry {
             generation: Generation(record.generation),
             bootstrap: RaftId(record.bootstrap),
             members: record.members.iter().map(member).collect(),
+            recovery: record.recovery.map(|recovery| RecoveryEntry { from: RaftId(recovery.from), to: RaftId(recovery.to) }),
         }
     }
 
@@ -80,6 +92,11 @@ impl Directory {
             directory.groups.insert(GroupId(group.id), GroupEntry::of(&group));
         }
         Ok(directory)
+    }
+
+    /// The recovery of a group, if one is under way.
+    pub(crate) fn recovery(&self, group: GroupId) -> Option<RecoveryEntry> {
+        self.groups.get(&group)?.recovery
     }
 
     /// The nodes that have a replica of a group, the caller's zone first, voters before learners.

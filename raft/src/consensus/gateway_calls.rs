@@ -5,21 +5,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_placement::ids::{GroupId, NodeId};
+use skep_placement::ids::{Generation, GroupId, NodeId, RaftId};
 use tokio::time::Instant;
 use tonic::{Request, Response};
 
+use super::adoption::Adopted;
 use super::batcher::NotDone;
 use super::context::Context;
 use super::read_id::{confirm, leader_of};
 use super::reconciler::is_done;
 use super::router::{Caller, admit, identity_of};
-use super::{limits, membership, status};
+use super::system_placement::{Order, is_newer};
+use super::{limits, membership, status, survey};
 use crate::errors::QueryError;
+use crate::format::raft_types::decode_log_id;
+use crate::recovery::Position;
 use crate::wire::raft::v1::metadata_server::Metadata as MetadataCalls;
 use crate::wire::raft::v1::{
-    ChangeMemberReply, ChangeMemberRequest, Envelope, GroupStatusReply, GroupStatusRequest, ProposeReply, ProposeRequest, QueryReply,
-    QueryRequest, ReadIdReply, ReadIdRequest, Status,
+    AdoptSystemReply, AdoptSystemRequest, ChangeMemberReply, ChangeMemberRequest, ClockReply, ClockRequest, Envelope, GroupStatusReply,
+    GroupStatusRequest, ProposeReply, ProposeRequest, QueryReply, QueryRequest, ReadIdReply, ReadIdRequest, RecoverSystemReply,
+    RecoverSystemRequest, Status, SurveyReply, SurveyRequest,
 };
 
 /// The calls of gateways.
@@ -147,5 +152,39 @@ impl MetadataCalls for MetadataService {
         let all = request.get_ref().all;
         let replicas = self.context.replicas().into_iter().filter(|replica| all || replica.group == caller.group);
         Ok(Response::new(GroupStatusReply { replicas: replicas.map(|replica| status::of(&self.context, &replica)).collect() }))
+    }
+
+    async fn clock(&self, request: Request<ClockRequest>) -> Result<Response<ClockReply>, tonic::Status> {
+        self.admit(&request, request.get_ref().envelope.as_ref())?;
+        Ok(Response::new(ClockReply { micros: self.context.options.clock.now_micros() }))
+    }
+
+    async fn survey(&self, request: Request<SurveyRequest>) -> Result<Response<SurveyReply>, tonic::Status> {
+        let caller = self.admit(&request, request.get_ref().envelope.as_ref())?;
+        let replicas = survey::survey(&self.context, caller.group).await;
+        Ok(Response::new(SurveyReply { replicas: replicas.map_err(|error| tonic::Status::internal(error.to_string()))? }))
+    }
+
+    async fn recover_system(&self, request: Request<RecoverSystemRequest>) -> Result<Response<RecoverSystemReply>, tonic::Status> {
+        let caller = self.admit(&request, request.get_ref().envelope.as_ref())?;
+        let request = request.into_inner();
+        let last = decode_log_id(&request.last_log_id).map_err(|error| tonic::Status::invalid_argument(error.to_string()))?;
+        tracing::warn!(caller = %caller.node, from = request.raft_id, "this node is asked to go on with the system group alone");
+        let reply = match self.context.go_on_here(RaftId(request.raft_id), last.map(Position::from)).await {
+            Ok(raft) => RecoverSystemReply { raft_id: raft.0, detail: String::new() },
+            Err(detail) => RecoverSystemReply { raft_id: 0, detail },
+        };
+        Ok(Response::new(reply))
+    }
+
+    async fn adopt_system(&self, request: Request<AdoptSystemRequest>) -> Result<Response<AdoptSystemReply>, tonic::Status> {
+        self.admit(&request, request.get_ref().envelope.as_ref())?;
+        let adopted = Adopted { generation: Generation(request.get_ref().generation), raft: RaftId(request.get_ref().raft_id) };
+        if !is_newer(&self.context, adopted) {
+            return Err(tonic::Status::failed_precondition("this node knows a placement of the system group that is as new or newer"));
+        }
+        // A full queue holds an order like this one.
+        let _waiting = self.context.orders.try_send(Order::Adopt(adopted));
+        Ok(Response::new(AdoptSystemReply {}))
     }
 }

@@ -2,8 +2,12 @@
 //!
 //! The local copy of the system group may be old, also after a restart. So a replica that this node has begun is started by what the copy says, but one is
 //! begun from nothing, or removed for ever, only by a fresh read: a member that comes back empty could vote a second time.
+//!
+//! While a group is recovered after a lost quorum, its replicas that are placed no more are stopped but kept: they may be all that is left if the one that
+//! the group goes on from is lost too. Of several placements of a group that this node has begun, only the one with the highest Raft id may run. While the
+//! system group itself is recovered nothing is removed: its records may be older than the groups' memberships, which the reconciler brings together first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,23 +21,11 @@ use super::context::Context;
 use super::directory::{Directory, GroupEntry};
 use super::limits;
 use super::replica::{Replica, folder};
+use super::seed::{self, Seed};
+use super::system_placement;
 use crate::errors::StartError;
 use crate::log::LogError;
 use crate::types::MemberNode;
-
-/// Starts the replica of the system group.
-pub(crate) async fn start_system(context: &Arc<Context>) -> Result<(), StartError> {
-    let logged = context.log.groups().into_iter().filter(|key| key.group == GroupId::SYSTEM).map(|key| key.raft).next_back();
-    let id = match (context.options.system_raft_id, logged) {
-        (Some(told), Some(found)) if told != found => return Err(StartError::OtherSystemReplica { expected: told.0, found: found.0 }),
-        (Some(id), _) | (None, Some(id)) => id,
-        (None, None) => return Err(StartError::NoSystemReplica),
-    };
-    let replica = Replica::start(context, GroupId::SYSTEM, id).await?;
-    context.add_replica(Arc::clone(&replica));
-    read_directory(context);
-    Ok(())
-}
 
 /// Removes the folders of replicas without a log: of those that were being removed, or that never came to vote.
 fn remove_ended(groups: &Path, begun: &BTreeSet<PathBuf>) -> io::Result<()> {
@@ -60,10 +52,13 @@ pub(crate) async fn start_known(context: &Arc<Context>) -> Result<(), StartError
     let shown = groups.display().to_string();
     let removed = tokio::task::spawn_blocking(move || remove_ended(&groups, &begun)).await.map_err(io::Error::other).flatten();
     removed.map_err(|error| StartError::Replica { group: GroupId::SYSTEM, folder: shown, problem: error.to_string() })?;
-    for key in context.log.groups() {
-        let placed = context.directory().groups.get(&key.group).and_then(|group| group.member(key.raft));
-        if key.group != GroupId::SYSTEM && placed.is_some_and(|member| member.node == context.options.node) {
-            start(context, key.group, key.raft).await?;
+    let directory = context.directory();
+    let here = here(context, &directory);
+    let newest: BTreeMap<GroupId, RaftId> = context.log.groups().into_iter().map(|key| (key.group, key.raft)).collect();
+    for (group, id) in newest.into_iter().filter(|(group, _)| *group != GroupId::SYSTEM) {
+        let unsettled = directory.recovery(GroupId::SYSTEM).is_some() && directory.recovery(group).is_none();
+        if unsettled || here.contains(&(group, id)) {
+            start(context, group, id).await?;
         }
     }
     Ok(())
@@ -87,26 +82,33 @@ async fn begin(context: &Context, replica: &Replica) {
     }
 }
 
-/// Follows the system group until everything must end.
+/// Follows the system group, and starts and ends replicas, until everything must end.
 pub(crate) async fn run(context: Arc<Context>) {
-    let Some(system) = context.replica(GroupId::SYSTEM) else { return };
-    let mut applied = system.state.applied();
+    let Some(mut orders) = context.take_orders() else { return };
     let mut stop = context.stop.subscribe();
     loop {
+        // Nobody else holds the replica for long: it may be replaced.
+        let Some(mut applied) = context.replica(GroupId::SYSTEM).map(|system| system.state.applied()) else { return };
         let index = *applied.borrow_and_update();
-        read_directory(&context);
-        context.system_applied.send_replace(index);
+        if index > 0 {
+            context.keep_system_view(None);
+            read_directory(&context);
+            context.system_applied.send_replace(index);
+        }
         let unfinished = work(&context).await;
         let rest = Instant::now() + if unfinished { limits::UPKEEP_INTERVAL } else { limits::DIRECTORY_INTERVAL };
         if !context.sleep_until(rest).await {
             return;
         }
-        if unfinished {
-            continue;
-        }
-        tokio::select! {
+        let order = tokio::select! {
+            biased;
             _ = stop.wait_for(|stop| *stop) => return,
-            changed = applied.changed() => if changed.is_err() { return },
+            order = orders.recv() => order,
+            changed = applied.changed(), if !unfinished => if changed.is_ok() { None } else { return },
+            () = std::future::ready(()), if unfinished => None,
+        };
+        if let Some(order) = order {
+            system_placement::carry_out(&context, order).await;
         }
     }
 }
@@ -129,35 +131,60 @@ pub(crate) fn read_directory(context: &Context) {
     }
 }
 
+/// A placement: the group and its Raft id.
+type Placement = (GroupId, RaftId);
+
 /// Starts and ends replicas; true if something is left to do that cannot be done now.
 async fn work(context: &Arc<Context>) -> bool {
-    let here = here(context, &context.directory());
-    let begun: BTreeSet<(GroupId, RaftId)> = context.log.groups().into_iter().map(|key| (key.group, key.raft)).collect();
-    let running: BTreeSet<(GroupId, RaftId)> = context.replicas().iter().map(|replica| (replica.group, replica.id)).collect();
+    let directory = context.directory();
+    let here = here(context, &directory);
+    let begun: BTreeSet<Placement> = context.log.groups().into_iter().map(|key| (key.group, key.raft)).collect();
+    let running: BTreeSet<Placement> = context.replicas().iter().map(|replica| (replica.group, replica.id)).collect();
     let mut failed = false;
-    for (group, id) in here.intersection(&begun).filter(|key| !running.contains(key)) {
+    // A group that goes on elsewhere, or here under another id, is not served by an older generation.
+    for (group, id) in running.iter().filter(|key| !here.contains(key) && directory.recovery(key.0).is_some() && key.0 != GroupId::SYSTEM) {
+        stop(context, *group, *id).await;
+    }
+    // A later placement that has begun proves that an earlier one is over, whatever an old map says.
+    let newest: BTreeMap<GroupId, RaftId> = begun.iter().copied().collect();
+    for (group, id) in here.intersection(&begun).filter(|key| !running.contains(key) && newest.get(&key.0) == Some(&key.1)) {
         failed |= !try_start(context, *group, *id).await;
     }
+    let over = |directory: &Directory, here: &BTreeSet<Placement>| {
+        let ended = |key: &Placement| is_over(context, directory, here, *key);
+        begun.union(&running).copied().filter(ended).collect::<Vec<Placement>>()
+    };
     let to_begin: Vec<_> = here.difference(&begun).copied().collect();
-    let to_end: Vec<_> = begun.union(&running).filter(|key| key.0 != GroupId::SYSTEM && !here.contains(key)).copied().collect();
-    if to_begin.is_empty() && to_end.is_empty() {
+    if to_begin.is_empty() && over(&directory, &here).is_empty() {
         return failed;
     }
     let Ok(view) = context.system(Instant::now() + limits::DEFAULT_DEADLINE).await else { return true };
     let Ok(fresh) = Directory::read(&view) else { return true };
     drop(view);
     let here = self::here(context, &fresh);
-    context.set_directory(fresh);
-    for (group, id) in to_end.into_iter().filter(|key| !here.contains(key)) {
+    for (group, id) in over(&fresh, &here) {
         if let Err(error) = end(context, group, id).await {
             tracing::error!(%group, %id, %error, "a replica cannot be removed");
             failed = true;
         }
     }
+    let recoveries = fresh.clone();
+    context.set_directory(fresh);
     for (group, id) in to_begin.into_iter().filter(|key| here.contains(key)) {
-        failed |= !try_start(context, group, id).await;
+        failed |= !try_begin(context, &recoveries, group, id).await;
     }
     failed
+}
+
+/// Whether a placement that was begun here is over for ever, by a map that is fresh. What a recovery may still need is not.
+fn is_over(context: &Context, directory: &Directory, here: &BTreeSet<Placement>, (group, id): Placement) -> bool {
+    let recovered = directory.recovery(GroupId::SYSTEM).is_some() || directory.recovery(group).is_some();
+    if group != GroupId::SYSTEM {
+        return !recovered && !here.contains(&(group, id));
+    }
+    let current = context.replica(GroupId::SYSTEM).map(|replica| replica.id);
+    let is_member = directory.groups.get(&group).is_some_and(|entry| current.is_some_and(|current| entry.member(current).is_some()));
+    !recovered && is_member && current.is_some_and(|current| id < current)
 }
 
 /// The placements on this node.
@@ -180,14 +207,34 @@ async fn try_start(context: &Arc<Context>, group: GroupId, id: RaftId) -> bool {
     }
 }
 
-/// Ends a placement for ever: first its log, so that it can never vote again, then its state.
-async fn end(context: &Arc<Context>, group: GroupId, id: RaftId) -> io::Result<()> {
+/// Begins a placement that this node has nothing of: from nothing, or from the replica here that its group goes on from.
+async fn try_begin(context: &Arc<Context>, directory: &Directory, group: GroupId, id: RaftId) -> bool {
+    let recovery = directory.recovery(group).filter(|recovery| recovery.to == id);
+    let Some(recovery) = recovery else { return try_start(context, group, id).await };
+    stop(context, group, recovery.from).await;
+    let generation = context.generation(group).unwrap_or_default();
+    match seed::make(context, Seed { group, from: recovery.from, to: id, generation }).await {
+        Ok(()) => try_start(context, group, id).await,
+        Err(error) => {
+            tracing::error!(%group, from = %recovery.from, to = %id, %error, "the group cannot go on from the replica here");
+            false
+        }
+    }
+}
+
+/// Stops a replica, if it runs; what it has stays.
+async fn stop(context: &Context, group: GroupId, id: RaftId) {
     if context.replica(group).is_some_and(|replica| replica.id == id)
         && let Some(replica) = context.take_replica(group)
     {
         replica.stop().await;
         context.leadership(group).send_replace(super::context::Leadership::default());
     }
+}
+
+/// Ends a placement for ever: first its log, so that it can never vote again, then its state.
+async fn end(context: &Arc<Context>, group: GroupId, id: RaftId) -> io::Result<()> {
+    stop(context, group, id).await;
     let (done, removed) = oneshot::channel();
     let told = Box::new(move |result: Result<(), LogError>| {
         let _gone = done.send(result);

@@ -101,6 +101,27 @@ pub const DATASOURCE_VOTERS_MAX: usize = 3;
 /// How long a leader waits for its successor when it hands over.
 pub const HAND_OVER_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Orders to the system group's replica that wait.
+pub const ORDERS_MAX: usize = 4;
+
+/// How long a node may take to go on from its replica: it copies a state and applies a log.
+pub const RECOVERY_DEADLINE: Duration = Duration::from_secs(300);
+
+/// How long the nodes that answer are waited for, until they have taken a recovered group over.
+pub const ADOPTION_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long another node's clock is waited for: an answer that took longer says little.
+pub const CLOCK_DEADLINE: Duration = Duration::from_secs(1);
+
+/// What was read of a clock counts so long.
+pub const CLOCK_READING_KEPT: Duration = Duration::from_secs(15);
+
+/// A leader whose clock is further off its peers' median hands over, microseconds.
+pub const LEADER_CLOCK_OFF_MICROS_MAX: u64 = 2_000_000;
+
+/// A leader with a wrong clock tries so often to find another.
+pub const CLOCK_HAND_OVER_PAUSE: Duration = Duration::from_secs(60);
+
 /// How often free space is measured.
 pub const SPACE_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -47,6 +47,8 @@ pub(crate) enum Action {
     Forget(RaftId),
     /// Have the leader bring the membership nearer to the record.
     Change,
+    /// The group has grown again after a lost quorum: what is left of older generations may go.
+    FinishRecovery,
 }
 
 /// How many voters a group shall have on so many nodes: the largest odd number up to its limit, or both of two.
@@ -75,7 +77,10 @@ pub(crate) fn plan(group: GroupId, entry: &GroupEntry, seen: &GroupSeen, nodes: 
         return Action::Change;
     }
     let voters = choose_voters(group, entry, seen, nodes);
-    next_change(group, entry, nodes, &voters)
+    match next_change(group, entry, nodes, &voters) {
+        Action::Nothing if entry.recovery.is_some() && seen.waiting.is_empty() => Action::FinishRecovery,
+        action => action,
+    }
 }
 
 /// Whether a placement was never begun though its node had long enough. A learner of the system group was promised to a node that joins; it keeps nobody
@@ -192,6 +197,7 @@ fn next_change(group: GroupId, entry: &GroupEntry, nodes: &BTreeMap<NodeId, Node
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::consensus::directory::RecoveryEntry;
     use skep_placement::ids::Generation;
 
     const DATA: GroupId = GroupId(7);
@@ -227,6 +233,7 @@ mod tests {
                     member.role = role;
                 }
                 Action::Forget(raft) => entry.members.retain(|member| member.raft != raft),
+                Action::FinishRecovery => entry.recovery = None,
                 Action::Change => {
                     seen.voters = in_role(entry, MemberRole::Voter);
                     seen.learners = in_role(entry, MemberRole::Learner);
@@ -239,7 +246,7 @@ mod tests {
 
     fn begun() -> GroupEntry {
         let first = MemberEntry { raft: RaftId(1), node: NodeId(1), role: MemberRole::Voter };
-        GroupEntry { generation: Generation(1), bootstrap: RaftId(1), members: vec![first] }
+        GroupEntry { generation: Generation(1), bootstrap: RaftId(1), members: vec![first], recovery: None }
     }
 
     fn on(entry: &GroupEntry, role: MemberRole) -> Vec<u64> {
@@ -314,6 +321,25 @@ mod tests {
         seen.silent.insert(RaftId(2));
         assert_eq!(plan(GroupId::SYSTEM, &entry, &seen, &three), Action::Place(NodeId(3), MemberRole::Voter), "what was promised stays");
         assert_eq!(plan(DATA, &entry, &seen, &three), Action::SetRole(RaftId(2), MemberRole::Leaving), "else it goes when it is lost");
+    }
+
+    #[test]
+    fn a_recovery_ends_when_the_group_has_grown() {
+        let mut entry = begun();
+        entry.recovery = Some(RecoveryEntry { from: RaftId(9), to: RaftId(1) });
+        let mut three = nodes(&["a", "a", "a"]);
+        three.get_mut(&NodeId(3)).expect("a node").alive = false;
+        let mut seen = GroupSeen { voters: BTreeSet::from([RaftId(1)]), settled: true, ..GroupSeen::default() };
+        assert_eq!(plan(DATA, &entry, &seen, &three), Action::Place(NodeId(2), MemberRole::Voter), "first it grows");
+        entry.members.push(MemberEntry { raft: RaftId(2), node: NodeId(2), role: MemberRole::Voter });
+        seen.waiting.insert(RaftId(2));
+        assert_eq!(plan(DATA, &entry, &seen, &three), Action::Nothing, "who has not begun has nothing yet");
+        seen.waiting.clear();
+        assert_eq!(plan(DATA, &entry, &seen, &three), Action::Change, "then it votes");
+        seen.voters.insert(RaftId(2));
+        assert_eq!(plan(DATA, &entry, &seen, &three), Action::FinishRecovery, "as far as it can grow");
+        entry.recovery = None;
+        assert_eq!(plan(DATA, &entry, &seen, &three), Action::Nothing, "once");
     }
 
     #[test]

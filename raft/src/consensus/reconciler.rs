@@ -7,19 +7,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use skep_placement::ids::{GroupId, NodeId, RaftId};
 use tokio::time::Instant;
 
+use super::adoption::Adopted;
 use super::context::Context;
 use super::directory::{Directory, GroupEntry};
 use super::plan::{Action, GroupSeen, NodeSeen, plan};
 use super::{limits, membership, status};
 use crate::metrics as names;
 use crate::wire::meta::v1::{
-    ClusterCommand, Command, DropMember, MemberRole, Outcome, PlaceMember, SetMemberRole, cluster_command, command, outcome,
+    ClusterCommand, Command, DropMember, FinishRecovery, MemberRole, Outcome, PlaceMember, SetMemberRole, cluster_command, command, outcome,
 };
 use crate::wire::raft::v1::metadata_client::MetadataClient;
-use crate::wire::raft::v1::{ChangeMemberRequest, GroupStatusRequest, MemberNode, ReplicaStatus, Status};
+use crate::wire::raft::v1::{AdoptSystemRequest, ChangeMemberRequest, GroupStatusRequest, MemberNode, ReplicaStatus, Status};
 
 /// When members were last heard, by their group's leaders; since this node leads the system group.
 #[derive(Default)]
@@ -67,19 +69,39 @@ async fn round(context: &Arc<Context>, heard: &mut Heard) -> Result<(), String> 
         None => return Ok(()),
     };
     drop(view);
-    let mut nodes = None;
+    let (mut nodes, mut system_recovered) = (None, None);
     // The system group comes first: who is alive is read from it.
     for (group, entry) in &directory.groups {
         let Some(found) = leader_status(context, heard, *group, entry).await else { continue };
         note(heard, *group, entry, &found);
-        let nodes = nodes.get_or_insert_with(|| look(context, heard, &directory));
+        let nodes = match &mut nodes {
+            Some(nodes) => nodes,
+            unknown => unknown.insert(look(context, heard, &directory).await),
+        };
         let mut seen = group_seen(heard, *group, entry, &found, silent_limit);
         seen.waiting = waiting(context, *group, entry, &seen).await;
-        let action = plan(*group, entry, &seen, nodes);
+        let mut action = plan(*group, entry, &seen, nodes);
+        // Who was heard a moment ago may be dead: a place is given only to who answers now.
+        while let Action::Place(node, _) = action
+            && let Some(chosen) = nodes.get_mut(&node)
+            && status_of(context, node, GroupId::SYSTEM).await.is_none()
+        {
+            chosen.alive = false;
+            action = plan(*group, entry, &seen, nodes);
+        }
+        // Nothing is removed before all groups agree with their records, which may be older than they.
+        if *group == GroupId::SYSTEM && action == Action::FinishRecovery {
+            system_recovered = Some(Action::FinishRecovery);
+            continue;
+        }
         let target = Target { group: *group, entry, leader: NodeId(found.node), waiting: &seen.waiting };
         if act(context, &target, action).await? {
             return Ok(());
         }
+    }
+    if let (Some(action), Some(entry)) = (system_recovered, directory.groups.get(&GroupId::SYSTEM)) {
+        let target = Target { group: GroupId::SYSTEM, entry, leader: context.options.node, waiting: &BTreeSet::new() };
+        act(context, &target, action).await?;
     }
     Ok(())
 }
@@ -108,11 +130,14 @@ fn note(heard: &mut Heard, group: GroupId, entry: &GroupEntry, found: &ReplicaSt
 }
 
 /// The nodes, with who was heard in the system group, where every node has a replica.
-fn look(context: &Context, heard: &Heard, directory: &Directory) -> BTreeMap<NodeId, NodeSeen> {
+async fn look(context: &Arc<Context>, heard: &Heard, directory: &Directory) -> BTreeMap<NodeId, NodeSeen> {
     let members = directory.groups.get(&GroupId::SYSTEM);
+    let unplaced = directory.nodes.keys().filter(|node| members.is_none_or(|group| group.on(**node).is_none()));
+    // A node without a placement is one that a recovered group has not taken in again yet.
+    let asked = unplaced.map(|node| async move { status_of(context, *node, GroupId::SYSTEM).await.map(|_status| *node) });
+    let answering: BTreeSet<NodeId> = join_all(asked).await.into_iter().flatten().collect();
     let alive = |node: NodeId| {
-        // A node without a placement has just joined; whether it can be given one shows when it is.
-        let Some(member) = members.and_then(|group| group.on(node)) else { return true };
+        let Some(member) = members.and_then(|group| group.on(node)) else { return answering.contains(&node) };
         let at = heard.at.get(&(GroupId::SYSTEM, member.raft));
         node == context.options.node || at.is_some_and(|at| at.elapsed() <= limits::ALIVE_WITHIN)
     };
@@ -138,8 +163,12 @@ async fn waiting(context: &Arc<Context>, group: GroupId, entry: &GroupEntry, see
         if known || member.role == MemberRole::Leaving {
             continue;
         }
-        let begun = status_of(context, member.node, group).await.is_some_and(|status| status.raft_id == member.raft.0);
+        let status = status_of(context, member.node, group).await;
+        let begun = status.as_ref().is_some_and(|status| status.raft_id == member.raft.0);
         if !begun {
+            if group == GroupId::SYSTEM && status.is_some() {
+                tell(context, member.node, Adopted { generation: entry.generation, raft: member.raft }).await;
+            }
             waiting.insert(member.raft);
         }
     }
@@ -165,7 +194,7 @@ async fn leader_status(context: &Arc<Context>, heard: &mut Heard, group: GroupId
 }
 
 /// What a node says of its replica of a group.
-async fn status_of(context: &Arc<Context>, node: NodeId, group: GroupId) -> Option<ReplicaStatus> {
+pub(crate) async fn status_of(context: &Arc<Context>, node: NodeId, group: GroupId) -> Option<ReplicaStatus> {
     if node == context.options.node {
         return context.replica(group).map(|replica| status::of(context, &replica));
     }
@@ -173,6 +202,21 @@ async fn status_of(context: &Arc<Context>, node: NodeId, group: GroupId) -> Opti
     let request = GroupStatusRequest { envelope: Some(context.envelope(group, RaftId(0), RaftId(0))), all: false };
     let reply = tokio::time::timeout(limits::STATUS_DEADLINE, client.group_status(request)).await.ok()?.ok()?;
     reply.into_inner().replicas.into_iter().next()
+}
+
+/// Tells a node that still has a replica of an older generation of its placement in the recovered system group. It does not matter whether it listens: it
+/// is told again.
+async fn tell(context: &Context, node: NodeId, adopted: Adopted) {
+    let Ok(channel) = context.peers.channel(node) else { return };
+    let request = AdoptSystemRequest {
+        envelope: Some(context.envelope(GroupId::SYSTEM, RaftId(0), RaftId(0))),
+        generation: adopted.generation.0,
+        raft_id: adopted.raft.0,
+    };
+    let told = tokio::time::timeout(limits::STATUS_DEADLINE, MetadataClient::new(channel).adopt_system(request)).await;
+    if let Ok(Err(status)) = told {
+        tracing::warn!(%node, %status, "a node does not take over the recovered system group");
+    }
 }
 
 /// Takes a step; false if nothing was done, so that another group may be looked at.
@@ -188,6 +232,10 @@ async fn act(context: &Arc<Context>, target: &Target<'_>, action: Action) -> Res
         Action::SetRole(raft, role) => {
             let set = SetMemberRole { group: group.0, raft_id: raft.0, role: role.into() };
             ("set-role", cluster_command::What::SetMemberRole(set))
+        }
+        Action::FinishRecovery => {
+            let finish = FinishRecovery { group: group.0, generation: target.entry.generation.0 };
+            ("finish-recovery", cluster_command::What::FinishRecovery(finish))
         }
         Action::Forget(raft) => ("forget", cluster_command::What::DropMember(DropMember { group: group.0, raft_id: raft.0 })),
     };

@@ -121,6 +121,21 @@ impl ReplicaState {
         build(self.store().as_ref(), self.stores.as_ref(), self.new_folder("snapshot"))
     }
 
+    /// Copies this state into a folder of another replica, which must not exist yet, and opens the copy. Blocks.
+    pub(crate) fn copy_to(&self, folder: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&folder)?;
+        self.store().checkpoint(&folder.join(state_name(1))).map_err(io::Error::other)?;
+        write_pointer(&folder, 1)?;
+        Self::open(folder, Arc::clone(&self.stores))
+    }
+
+    /// Reads what the state in a folder covers, without opening it for changes; nothing if it holds none yet. Blocks.
+    pub(crate) fn peek(folder: &Path, stores: &dyn StoreFactory) -> io::Result<SnapshotMeta> {
+        let Some(number) = read_pointer(folder)? else { return Ok(SnapshotMeta::default()) };
+        let state = stores.peek(&folder.join(state_name(number))).map_err(io::Error::other)?;
+        read_applied(state.as_ref())
+    }
+
     /// A folder to receive a snapshot into.
     pub(crate) fn new_incoming(&self) -> SnapshotFolder {
         SnapshotFolder::new(self.new_folder("incoming"))

@@ -191,7 +191,7 @@ fn payload_bytes(entry: &Entry) -> usize {
 }
 
 /// Applies one entry, commits it, and only then answers whoever proposed it. Blocks.
-fn apply_entry(state: &ReplicaState, kind: GroupKind, (entry, responder): EntryResponder<TypeConfig>) -> io::Result<()> {
+pub(crate) fn apply_entry(state: &ReplicaState, kind: GroupKind, (entry, responder): EntryResponder<TypeConfig>) -> io::Result<()> {
     let mut covers = state.covers();
     let index = entry.log_id.index;
     if covers.last_log_id.is_some_and(|last| last.index >= index) {

@@ -45,7 +45,7 @@ pub(crate) fn of(context: &Context, replica: &Replica) -> ReplicaStatus {
         joint: membership.get_joint_config().len() > 1,
         nodes: membership.nodes().map(|(member, node)| MemberNode { raft_id: *member, node: node.node_id }).collect(),
         lag: 0,
-        leader_clock_skew_ms: 0,
+        leader_clock_skew_ms: context.clocks.offsets().own().map_or(0, |off| off.unsigned_abs() / 1_000),
         lags: lags.collect(),
         unsettled: metrics.membership_config != metrics.committed_membership_config,
     }

@@ -67,7 +67,8 @@ fn encode(entry: &Entry) -> LogEntry {
     LogEntry { position: entry.log_id.into(), payload: encode_payload(&entry.payload) }
 }
 
-fn decode(entry: LogEntry) -> io::Result<Entry> {
+/// Reads what an entry of the log carries.
+pub(crate) fn decode(entry: LogEntry) -> io::Result<Entry> {
     let payload = decode_payload(&entry.payload).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     Ok(Entry { log_id: entry.position.into(), payload })
 }

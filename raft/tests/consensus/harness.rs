@@ -61,6 +61,31 @@ impl Peers for From {
     }
 }
 
+/// How far each node's clock is ahead of the machine's, in microseconds.
+#[derive(Default)]
+pub(crate) struct Clocks {
+    ahead: Mutex<BTreeMap<NodeId, i64>>,
+}
+
+impl Clocks {
+    pub(crate) fn set(&self, node: NodeId, ahead: Duration) {
+        let micros = i64::try_from(ahead.as_micros()).expect("a test's clock is not that wrong");
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).insert(node, micros);
+    }
+
+    fn now(&self, node: NodeId) -> u64 {
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).get(&node).copied().unwrap_or(0);
+        now_micros().checked_add_signed(ahead).expect("a test's clock is not that wrong")
+    }
+}
+
+/// What all nodes of a cluster share.
+#[derive(Clone, Default)]
+pub(crate) struct World {
+    pub(crate) ports: Arc<Ports>,
+    pub(crate) clocks: Arc<Clocks>,
+}
+
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) metadata: Metadata,
@@ -87,7 +112,7 @@ impl Default for Settings {
 }
 
 pub(crate) struct Cluster {
-    pub(crate) ports: Arc<Ports>,
+    pub(crate) world: World,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     settings: Settings,
 }
@@ -114,18 +139,22 @@ where
 }
 
 impl Node {
-    async fn start(ports: &Arc<Ports>, id: NodeId, raft: RaftId, boot: u64, folder: Arc<TempDir>, settings: Settings) -> Self {
+    async fn start(world: &World, (id, raft, boot): (NodeId, RaftId, u64), folder: Arc<TempDir>, settings: Settings) -> Self {
+        let ports = &world.ports;
         let identity = NodeIdentity { cluster: CLUSTER, node: id, boot: BootNumber(boot), data_dir: PathBuf::from(folder.path()) };
         let fatal = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&fatal);
         let on_fatal = Arc::new(move |why: &str| told.lock().unwrap_or_else(PoisonError::into_inner).push(why.to_owned()));
-        let mut options = MetadataOptions::new(identity, stores(), Arc::new(now_micros), on_fatal);
-        options.system_raft_id = Some(raft);
+        let clocks = Arc::clone(&world.clocks);
+        let mut options = MetadataOptions::new(identity, stores(), Arc::new(move || clocks.now(id)), on_fatal);
+        // Later the log itself says which replica this node has.
+        options.system_raft_id = (boot == 1).then_some(raft);
         options.first_start = boot == 1;
         options.heartbeat = Duration::from_millis(50);
         options.election_timeout_min = Duration::from_millis(250);
         options.election_timeout_max = Duration::from_millis(500);
         options.reconcile_interval = Duration::from_millis(50);
+        options.clock_interval = Duration::from_millis(50);
         options.snapshot_commands = settings.snapshot_commands;
         options.kept_entries = settings.kept_entries;
         options.silent_voter = settings.silent_voter;
@@ -151,6 +180,11 @@ impl Node {
         self.metadata.close().await;
         let fatal = self.fatal.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(fatal.is_empty(), "node {} failed: {fatal:?}", self.id);
+    }
+
+    /// Where this node's data are.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// Bytes of this node's log.
@@ -187,11 +221,11 @@ async fn serve(listener: TcpListener, caller: NodeId, metadata: Metadata) {
 impl Cluster {
     /// A cluster of one node.
     pub(crate) async fn begin(settings: Settings) -> Self {
-        let ports = Arc::new(Ports::default());
+        let world = World::default();
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
-        let first = Node::start(&ports, NodeId(1), RaftId(1), 1, folder, settings).await;
+        let first = Node::start(&world, (NodeId(1), RaftId(1), 1), folder, settings).await;
         first.metadata.init_cluster(init()).await.expect("an empty node can begin a cluster");
-        Self { ports, nodes: BTreeMap::from([(NodeId(1), first)]), settings }
+        Self { world, nodes: BTreeMap::from([(NodeId(1), first)]), settings }
     }
 
     /// A cluster of so many nodes whose groups have grown to their sizes.
@@ -245,7 +279,7 @@ impl Cluster {
         let place = cluster_command::What::PlaceMember(place);
         let raft = RaftId(member.propose(GroupId::SYSTEM, cluster(place), later()).await.expect("it can be placed").done.number);
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
-        let node = Node::start(&self.ports, id, raft, 1, folder, self.settings).await;
+        let node = Node::start(&self.world, (id, raft, 1), folder, self.settings).await;
         self.nodes.insert(id, node);
         id
     }
@@ -253,13 +287,13 @@ impl Cluster {
     /// Stops a node and keeps what is needed to start it again.
     pub(crate) async fn kill(&mut self, id: NodeId) -> Node {
         let mut node = self.nodes.remove(&id).expect("there is such a node");
-        node.stop(&self.ports).await;
+        node.stop(&self.world.ports).await;
         node
     }
 
     /// Starts a node again on its folder.
     pub(crate) async fn restart(&mut self, node: Node) {
-        let again = Node::start(&self.ports, node.id, node.raft, node.boot + 1, Arc::clone(&node.folder), self.settings).await;
+        let again = Node::start(&self.world, (node.id, node.raft, node.boot + 1), Arc::clone(&node.folder), self.settings).await;
         self.nodes.insert(node.id, again);
     }
 

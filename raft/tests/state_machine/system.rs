@@ -5,8 +5,9 @@ use skep_placement::ids::{DatasourceId, DeviceId, GroupId, NodeId, PgId, PoolId}
 use skep_raft::wire::meta::v1::cluster_command::What;
 use skep_raft::wire::meta::v1::{
     AddDevice, AddNode, ClusterCommand, ClusterRecord, CreateDatasource, DeviceRecord, DeviceState, DomainKind, Done, DropMember,
-    InitCluster, MemberRole, NodeRecord, Permission, PgChange, PlaceMember, Profile, PutJoinToken, RegisterBoot, Rejection, RejectionCode,
-    ResizePool, SetDeviceState, SetMemberRole, SetPlacement, UseJoinToken, UserRecord, command,
+    FinishRecovery, GroupRecovery, InitCluster, MemberRole, NodeRecord, Permission, PgChange, PlaceMember, Profile, PutJoinToken,
+    RecoverGroup, RegisterBoot, Rejection, RejectionCode, ResizePool, SetDeviceState, SetMemberRole, SetPlacement, UseJoinToken,
+    UserRecord, command,
 };
 
 pub(crate) fn cluster(group: &mut Group, what: What) -> Result<Done, Rejection> {
@@ -211,4 +212,28 @@ fn datasources_of_one_profile_share_a_pool_and_are_limited() {
 fn commands_for_the_other_kind_of_group_are_refused() {
     assert_eq!(code(made().mkdir("/a")), RejectionCode::WrongGroup);
     assert_eq!(code(cluster(&mut Group::datasource(), What::Init(init()))), RejectionCode::WrongGroup);
+}
+
+#[test]
+fn a_group_is_recovered_once_from_what_it_is() {
+    let mut group = made();
+    group.clock = 1_700_000_000_000_000;
+    let recover = |group, generation, node, raft_id| What::RecoverGroup(RecoverGroup { group, generation, node, raft_id });
+    assert_eq!(code(cluster(&mut group, recover(0, 1, 1, 1))), RejectionCode::Invalid, "the system group cannot say so of itself");
+    assert_eq!(code(cluster(&mut group, recover(1, 2, 1, 2))), RejectionCode::Stale, "of another generation");
+    assert_eq!(code(cluster(&mut group, recover(1, 1, 9, 2))), RejectionCode::NotFound, "of a node that is not there");
+    assert_eq!(code(cluster(&mut group, recover(1, 1, 1, 0))), RejectionCode::Invalid, "of no replica");
+    let done = cluster(&mut group, recover(1, 1, 1, 2)).unwrap();
+    let record = group.view().group(GroupId(1)).unwrap().unwrap();
+    assert_eq!((done.number, done.numbers), (4, vec![record.generation]), "a Raft id that was never given");
+    assert!(record.generation >= group.clock, "a generation that no lost command can have given");
+    assert_eq!((record.members.len(), record.members[0].raft_id, record.members[0].node), (1, 4, 1), "the only member");
+    assert_eq!((record.bootstrap, record.recovery), (2, Some(GroupRecovery { from: 2, to: 4 })), "nobody may begin it from nothing");
+    assert_eq!(code(cluster(&mut group, recover(1, 1, 1, 2))), RejectionCode::Stale, "the second of two operators is late");
+    let finish = |generation| What::FinishRecovery(FinishRecovery { group: 1, generation });
+    assert_eq!(code(cluster(&mut group, finish(1))), RejectionCode::Stale, "of an older generation");
+    for _ in 0..2 {
+        cluster(&mut group, finish(record.generation)).unwrap();
+        assert_eq!(group.view().group(GroupId(1)).unwrap().unwrap().recovery, None, "it may be ended twice");
+    }
 }
