@@ -1,0 +1,13 @@
+//! The only place that writes to the terminal.
+
+/// A line of the result.
+#[expect(clippy::print_stdout, reason = "what this module is for")]
+pub(crate) fn line(text: &str) {
+    println!("{text}");
+}
+
+/// Why the run ended, or what went wrong in it.
+#[expect(clippy::print_stderr, reason = "what this module is for")]
+pub(crate) fn error(text: &str) {
+    eprintln!("error: {text}");
+}
