@@ -35,14 +35,20 @@ pub fn start(program: &Path, arguments: &[String], log: &Path) -> Result<Child, 
 /// What the guard does: `PARENT PROGRAM ARGUMENTS…`. Returns only if that fails.
 pub fn become_guarded(arguments: &[String]) -> Fault {
     let [parent, program, rest @ ..] = arguments else { return Fault::new("guard: say PARENT PROGRAM ARGUMENTS") };
-    if let Err(error) = set_parent_process_death_signal(Some(Signal::TERM)) {
-        return Fault::io("end with", "the parent", error);
-    }
-    let is_orphan = getppid().is_none_or(|pid| pid.as_raw_nonzero().to_string() != *parent);
-    if is_orphan {
-        return Fault::new("the parent has ended already");
+    if let Err(fault) = parent.parse().map_err(|error| Fault::io("understand", parent, error)).and_then(end_with) {
+        return fault;
     }
     Fault::io("become", program, Command::new(program).args(rest).exec())
+}
+
+/// Has the kernel tell this process to end when its parent does.
+///
+/// # Errors
+/// If the parent has ended already.
+pub fn end_with(parent: u32) -> Result<(), Fault> {
+    set_parent_process_death_signal(Some(Signal::TERM)).map_err(|error| Fault::io("end with", "the parent", error))?;
+    let is_child = getppid().is_some_and(|pid| u32::try_from(pid.as_raw_nonzero().get()) == Ok(parent));
+    if is_child { Ok(()) } else { Err(Fault::new("the parent has ended already")) }
 }
 
 /// Ends a process without warning, if it is still the program that it was.

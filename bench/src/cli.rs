@@ -72,6 +72,9 @@ pub struct RunOptions {
     /// What to call it
     #[arg(long, value_name = "NAME")]
     pub before_name: Option<String>,
+    /// End when this process ends, which started it
+    #[arg(long, value_name = "PID", hide = true)]
+    pub parent: Option<u32>,
     /// A server that runs already, measured in turn by the same requests
     #[command(flatten)]
     pub target: TargetOptions,

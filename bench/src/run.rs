@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::child::end_with;
 use crate::cli::RunOptions;
 use crate::fault::Fault;
 use crate::machine::Machine;
@@ -32,6 +33,7 @@ pub fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
         rows.iter().for_each(|row| output::line(&row.id()));
         return Ok(ExitCode::SUCCESS);
     }
+    options.parent.map_or(Ok(()), end_with)?;
     check_room(&options.dir)?;
     let machine = Machine::look(&options.dir)?;
     // One thread: what is not the generator's is the servers'. The kernel ends children with the thread that started them: this one.

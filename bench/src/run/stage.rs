@@ -9,14 +9,31 @@ use crate::cluster::{Cluster, Killed, free_ports};
 use crate::fault::Fault;
 use crate::limit::cluster::LimitCluster;
 use crate::measure::{Round, Summary};
+use crate::output;
 use crate::peer;
 use crate::results::{RowResult, SKEP, SideResult};
 use crate::row::{Row, Work};
 use crate::side::{Side, TAKE_OVER_MAX};
+use crate::table::amount;
 use crate::workload::{Data, as_f64, can_drop_page_cache, prepare, round};
 
 /// Nobody asks a node anything for so long before its idle memory is read.
 const IDLE: Duration = Duration::from_secs(3);
+
+/// Says what became of a row at once: a failure above the bar, and everything where there is no bar.
+fn tell(bar: &ProgressBar, result: &RowResult) {
+    match (&result.fault, bar.is_hidden()) {
+        (Some(fault), false) => bar.println(format!("FAILED {}: {fault}", result.id)),
+        (Some(fault), true) => output::progress(&format!("FAILED {}: {fault}", result.id)),
+        (None, true) => {
+            let rate = result.side(SKEP).map(|summary| summary.rate).or(result.value);
+            let shown = rate.map_or("skipped".to_owned(), |rate| amount(rate, result.unit));
+            let share = result.percent_of_limit(SKEP).map_or(String::new(), |percent| format!(", {percent:.0} % of the limit"));
+            output::progress(&format!("{}: {shown}{share}", result.id));
+        }
+        (None, false) => {}
+    }
+}
 
 /// Everything that runs at once.
 #[derive(Debug)]
@@ -73,9 +90,7 @@ impl<'a> Stage<'a> {
                 result.sides.clear();
             }
             result.judge(row.aim);
-            if let Some(fault) = &result.fault {
-                bar.println(format!("FAILED {}: {fault}", row.id()));
-            }
+            tell(bar, &result);
             found.push(result);
             bar.inc(1);
         }
