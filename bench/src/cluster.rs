@@ -34,6 +34,7 @@ struct ClusterFile {
 
 #[derive(Clone, Debug, Deserialize)]
 struct NodeEntry {
+    id: u64,
     name: String,
     api: String,
     pid: u32,
@@ -162,14 +163,21 @@ impl Cluster {
         self.side.clone()
     }
 
-    /// Kills the last node that is up with SIGKILL; returns what is needed to start it again.
-    pub fn kill_last(&mut self) -> Option<Killed> {
-        let pid = self.side.pids.pop()?;
-        let address = self.side.addresses.pop()?;
+    /// Kills the node that leads the files' group with SIGKILL, the hardest case for those who go on; returns what is needed to start it again.
+    ///
+    /// # Errors
+    /// If the cluster does not say who leads.
+    pub async fn kill_leader(&mut self) -> Result<Killed, Fault> {
+        let text = self.side.get(0, "/a/skep/status").await?;
+        let status: Value = serde_json::from_str(&text).map_err(|error| Fault::new(error.to_string()))?;
+        let place = leader_of(&status).and_then(|id| self.file.nodes.iter().position(|node| node.id == id));
+        let place = place.filter(|place| *place < self.side.pids.len());
+        let place =
+            place.ok_or_else(|| Fault::new(format!("the cluster does not say who leads the group of its files: {}", status["groups"])))?;
+        let (pid, address) = (self.side.pids.remove(place), self.side.addresses.remove(place));
         child::kill(pid, &self.binary);
         child::wait_gone(pid, &self.binary);
-        let config = self.file.nodes.get(self.side.pids.len())?.config.clone();
-        Some(Killed { address, config })
+        Ok(Killed { address, config: self.file.nodes[place].config.clone() })
     }
 
     /// Starts a killed node again and waits until it says that it is ready; returns how long that took.
@@ -199,6 +207,12 @@ impl Cluster {
 pub struct Killed {
     address: Arc<Address>,
     config: PathBuf,
+}
+
+/// The node that leads the group of the first datasource, which holds the workspace that the bench writes to.
+fn leader_of(status: &Value) -> Option<u64> {
+    let name = &status["datasources"][0]["name"];
+    status["groups"].as_array()?.iter().find(|group| group["name"] == *name)?["leader"].as_u64()
 }
 
 /// Every group has all its voters, and the code in force is that of so many nodes.
@@ -233,7 +247,14 @@ impl Drop for Cluster {
 mod tests {
     use serde_json::json;
 
-    use super::is_whole;
+    use super::{is_whole, leader_of};
+
+    #[test]
+    fn the_leader_of_the_files_is_found() {
+        let groups = json!([{"name": "system", "leader": 1}, {"name": "files", "leader": 3}]);
+        assert_eq!(leader_of(&json!({"groups": groups, "datasources": [{"name": "files"}, {"name": "other"}]})), Some(3));
+        assert_eq!(leader_of(&json!({"groups": []})), None);
+    }
 
     #[test]
     fn a_cluster_is_whole_with_all_voters_and_its_code() {

@@ -120,6 +120,9 @@ impl Check {
     }
 
     /// Takes the next bytes.
+    ///
+    /// # Panics
+    /// Never: lengths fit 64 bits.
     pub fn take(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let expected = self.content.piece(self.offset);
@@ -133,7 +136,10 @@ impl Check {
         }
     }
 
-    /// What is wrong, if anything is.
+    /// Whether all bytes came and were right.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
     pub fn verdict(&self) -> Result<(), String> {
         match self.wrong_at {
             Some(at) => Err(format!("WRONG BYTES in the block at {at}")),

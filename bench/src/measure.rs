@@ -23,6 +23,9 @@ impl Latencies {
     }
 
     /// Adds another's.
+    ///
+    /// # Panics
+    /// Never: all have the same bounds.
     pub fn merge(&mut self, other: &Self) {
         self.0.add(&other.0).expect("both have the same bounds");
     }

@@ -150,7 +150,7 @@ pub(crate) mod tests {
         assert_eq!(judged(Aim::PercentOfLimit(50.0)), ("≥ 50 %".into(), false));
         assert_eq!(judged(Aim::PercentOfLimit(40.0)), ("≥ 40 %".into(), true));
         assert_eq!(judged(Aim::RateAtLeast(300.0)), ("≥ 300/s".into(), true));
-        assert_eq!(judged(Aim::P99Below(4.0)).1, false);
+        assert!(!judged(Aim::P99Below(4.0)).1);
         let mut memory = RowResult { unit: Unit::Memory, value: Some(70e6), sides: Vec::new(), ..result(1.0, 1.0) };
         memory.judge(Some(Aim::Below(64.0 * 1_048_576.0)));
         assert_eq!(memory.aim.as_ref().map(|aim| (aim.text.as_str(), aim.met)), Some(("< 64 MiB", false)));

@@ -13,6 +13,8 @@ const RIGHT: f64 = 150.0;
 const BAR: f64 = 14.0;
 const GAP: f64 = 10.0;
 const TOP: f64 = 56.0;
+/// Longer bars are cut; their label tells.
+const PERCENT_MAX: f64 = 200.0;
 const COLOURS: [&str; 4] = ["#2a78b5", "#e08a1e", "#7a5195", "#4c9f70"];
 
 /// The plot; `None` if no row of the family was measured against the limit.
@@ -27,7 +29,8 @@ pub fn plot(family: Family, rows: &[&RowResult]) -> Option<String> {
             names.push(&side.name);
         }
     }
-    let most = rows.iter().flat_map(|row| names.iter().filter_map(|name| row.percent_of_limit(name))).fold(100.0, f64::max).min(200.0);
+    let most =
+        rows.iter().flat_map(|row| names.iter().filter_map(|name| row.percent_of_limit(name))).fold(100.0, f64::max).min(PERCENT_MAX);
     let scale = (WIDTH - LEFT - RIGHT) / most;
     let mut body = String::new();
     let mut y = TOP;
@@ -35,7 +38,8 @@ pub fn plot(family: Family, rows: &[&RowResult]) -> Option<String> {
         let start = y;
         for (place, name) in names.iter().enumerate() {
             if let (Some(percent), Some(summary)) = (row.percent_of_limit(name), row.side(name)) {
-                bar(&mut body, y, percent, scale, COLOURS[place % COLOURS.len()], row, summary);
+                let label = format!("{} · {percent:.0} %", amount(summary.rate, row.unit));
+                bar(&mut body, &Bar { y, percent, scale, colour: COLOURS[place % COLOURS.len()], label }, summary);
                 y += BAR + 2.0;
             }
         }
@@ -46,13 +50,23 @@ pub fn plot(family: Family, rows: &[&RowResult]) -> Option<String> {
     Some(frame(family, &names, &body, LEFT + 100.0 * scale, y))
 }
 
-fn bar(out: &mut String, y: f64, percent: f64, scale: f64, colour: &str, row: &RowResult, summary: &Summary) {
-    let width = percent.min(200.0) * scale;
+/// One bar.
+struct Bar {
+    y: f64,
+    percent: f64,
+    /// Units of the plot for a hundredth of the limit.
+    scale: f64,
+    colour: &'static str,
+    label: String,
+}
+
+fn bar(out: &mut String, bar: &Bar, summary: &Summary) {
+    let Bar { y, percent, scale, colour, label } = bar;
+    let width = percent.min(PERCENT_MAX) * scale;
     let _infallible = writeln!(out, r#"<rect x="{LEFT}" y="{y:.1}" width="{width:.1}" height="{BAR}" fill="{colour}"/>"#);
-    let at = |rate: f64| LEFT + (percent * rate / summary.rate.max(1e-9)).min(200.0) * scale;
+    let at = |rate: f64| LEFT + (percent * rate / summary.rate.max(1e-9)).min(PERCENT_MAX) * scale;
     let (low, high, middle) = (at(summary.rate_min), at(summary.rate_max), y + BAR / 2.0);
     let _infallible = writeln!(out, r##"<line x1="{low:.1}" x2="{high:.1}" y1="{middle:.1}" y2="{middle:.1}" stroke="#222"/>"##);
-    let label = format!("{} · {percent:.0} %", amount(summary.rate, row.unit));
     let (x, base) = (LEFT + width.max(high - LEFT) + 6.0, y + BAR - 3.0);
     let _infallible = writeln!(out, r#"<text x="{x:.1}" y="{base:.1}">{label}</text>"#);
 }

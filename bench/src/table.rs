@@ -55,8 +55,8 @@ fn line(name: String, summary: &Summary, unit: Unit, percent: String, aim: Strin
         if known_cpu { format!("{server_cpu_seconds:.1}") } else { NONE.to_owned() },
         format!("{generator_cpu_seconds:.1}"),
         if known_cpu { (summary.peak_resident_bytes >> 20).to_string() } else { NONE.to_owned() },
-        summary.syncs.map_or(NONE.to_owned(), |syncs| format!("{syncs:.0}")),
-        summary.write_amplification.filter(|_known| known_cpu).map_or(NONE.to_owned(), |times| format!("{times:.1}")),
+        summary.syncs.map_or_else(|| NONE.to_owned(), |syncs| format!("{syncs:.0}")),
+        summary.write_amplification.filter(|_known| known_cpu).map_or_else(|| NONE.to_owned(), |times| format!("{times:.1}")),
         aim,
     ]
 }

@@ -113,7 +113,7 @@ fn is_long(row: &Row) -> bool {
     let (setting, rest) = id.split_once('/').unwrap_or_default();
     let is_million = matches!(row.work, Work::List { entries, .. } | Work::RenameFolder { entries } if entries >= 1_000_000);
     match DEFAULT_ELSEWHERE.iter().find(|(name, _)| *name == setting) {
-        Some((_, wanted)) => !wanted.contains(&rest) && !(setting == "3n-1" && row.family == Family::Node),
+        Some((_, wanted)) => !(wanted.contains(&rest) || (setting == "3n-1" && row.family == Family::Node)),
         None => is_million || LEFT_OUT.contains(&rest),
     }
 }

@@ -27,7 +27,7 @@ fn tell(bar: &ProgressBar, result: &RowResult) {
         (Some(fault), true) => output::progress(&format!("FAILED {}: {fault}", result.id)),
         (None, true) => {
             let rate = result.side(SKEP).map(|summary| summary.rate).or(result.value);
-            let shown = rate.map_or("skipped".to_owned(), |rate| amount(rate, result.unit));
+            let shown = rate.map_or_else(|| "skipped".to_owned(), |rate| amount(rate, result.unit));
             let share = result.percent_of_limit(SKEP).map_or(String::new(), |percent| format!(", {percent:.0} % of the limit"));
             output::progress(&format!("{}: {shown}{share}", result.id));
         }
@@ -110,13 +110,13 @@ impl<'a> Stage<'a> {
                 prepare(side, row, data).await?;
             }
         }
-        let killed = self.skep.kill_last().ok_or_else(|| Fault::new("there is no node to kill"))?;
+        let killed = self.skep.kill_leader().await?;
         let took = self.skep.side().wait_serving(2, TAKE_OVER_MAX).await?;
         self.killed = Some((killed, took));
         self.limit.kill_last();
         self.limit.side().wait_serving(2, TAKE_OVER_MAX).await?;
         if let Some(before) = &mut self.before {
-            before.kill_last();
+            before.kill_leader().await?;
             before.side().wait_serving(2, TAKE_OVER_MAX).await?;
         }
         Ok(())

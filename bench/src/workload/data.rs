@@ -97,7 +97,8 @@ async fn prepare_folder(side: &Side, entries: u64, data: &mut Data) -> Result<()
 
 /// Makes empty files.
 pub(super) async fn make_files(side: &Side, names: Vec<String>) -> Result<(), Fault> {
-    let each = side.speaker.can(&Operation::CreateFiles(vec!["a".into(), "b".into()])).then_some(ENTRIES_PER_REQUEST).unwrap_or(1);
+    let takes_many = side.speaker.can(&Operation::CreateFiles(vec!["a".into(), "b".into()]));
+    let each = if takes_many { ENTRIES_PER_REQUEST } else { 1 };
     all(side, names.chunks(each).map(|names| Operation::CreateFiles(names.to_vec())).collect()).await
 }
 
@@ -106,7 +107,8 @@ pub(super) async fn make_folders(side: &Side, names: Vec<String>) -> Result<(), 
     if !side.speaker.can(&Operation::CreateFolders(vec!["a".into()])) {
         return Ok(());
     }
-    let each = side.speaker.can(&Operation::CreateFolders(vec!["a".into(), "b".into()])).then_some(ENTRIES_PER_REQUEST).unwrap_or(1);
+    let takes_many = side.speaker.can(&Operation::CreateFolders(vec!["a".into(), "b".into()]));
+    let each = if takes_many { ENTRIES_PER_REQUEST } else { 1 };
     all(side, names.chunks(each).map(|names| Operation::CreateFolders(names.to_vec())).collect()).await
 }
 

@@ -22,7 +22,7 @@ pub(crate) enum Command {
     /// Check crate edges, licences, where crates may be named, file names and proofs of rights
     Tidy,
     /// Measure clusters beside what this machine can do at most, and write bench/RESULTS.md
-    Bench(BenchOptions),
+    Bench(Box<BenchOptions>),
 }
 
 /// Options of `cargo xtask demo`.

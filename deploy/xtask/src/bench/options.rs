@@ -108,7 +108,7 @@ mod tests {
     fn options(words: &[&str]) -> super::BenchOptions {
         let all = ["xtask", "bench"].iter().chain(words);
         match Cli::try_parse_from(all).expect("these are options of it").command {
-            Command::Bench(options) => options,
+            Command::Bench(options) => *options,
             other => panic!("this is {other:?}"),
         }
     }
