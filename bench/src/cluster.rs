@@ -20,6 +20,7 @@ use crate::fault::Fault;
 use crate::http_client::{Address, SendBody, Take};
 use crate::protocol::{Protocol, Speaker};
 use crate::side::Side;
+use crate::work_folder::cluster_folder;
 
 /// How long a cluster may take until it is whole.
 const START_MAX: Duration = Duration::from_secs(120);
@@ -76,7 +77,7 @@ impl Cluster {
     /// # Errors
     /// If it does not get there.
     pub async fn start(binary: &Path, name: &str, below: &Path, nodes: usize) -> Result<Self, Fault> {
-        let folder = tempfile::tempdir_in(below).map_err(|error| Fault::io("make a folder in", below.display(), error))?;
+        let folder = cluster_folder(below)?;
         // Nodes' RPC ports are a hundred above those of their API.
         let port = free_ports(110)?;
         let dir = folder.path().join("c").display().to_string();

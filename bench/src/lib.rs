@@ -24,6 +24,7 @@ pub mod run;
 pub mod side;
 pub mod svg;
 pub mod table;
+pub mod work_folder;
 pub mod workload;
 
 use std::process::ExitCode;

@@ -2,7 +2,6 @@
 
 mod stage;
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,11 +16,8 @@ use crate::fault::Fault;
 use crate::machine::Machine;
 use crate::results::{Results, RowResult, tally};
 use crate::row::{Family, Row, all, select};
-use crate::{output, report, table};
+use crate::{output, report, table, work_folder};
 use stage::Stage;
-
-/// What must be free on the disk of the clusters.
-const FREE_BYTES_MIN: u64 = 20 << 30;
 
 /// Measures and shows what was found.
 ///
@@ -34,7 +30,8 @@ pub fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
         return Ok(ExitCode::SUCCESS);
     }
     options.parent.map_or(Ok(()), end_with)?;
-    check_room(&options.dir)?;
+    let _own = work_folder::take(&options.dir)?;
+    work_folder::check_room(&options.dir)?;
     let machine = Machine::look(&options.dir)?;
     // One thread: what is not the generator's is the servers'. The kernel ends children with the thread that started them: this one.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -65,18 +62,6 @@ pub fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
     }
     let (_met, _missed, failed) = tally(&results.rows);
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn check_room(folder: &Path) -> Result<(), Fault> {
-    let cannot = |error: &dyn std::fmt::Display| Fault::io("look at", folder.display(), error);
-    std::fs::create_dir_all(folder).map_err(|error| cannot(&error))?;
-    let stat = rustix::fs::statvfs(folder).map_err(|error| cannot(&error))?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    if free < FREE_BYTES_MIN {
-        let why = format!("{} GiB are free in {}, {} are wanted", free >> 30, folder.display(), FREE_BYTES_MIN >> 30);
-        return Err(Fault::new(why).advise("Choose another folder with --dir"));
-    }
-    Ok(())
 }
 
 async fn measure(options: &RunOptions, rows: &[Row]) -> Result<Vec<RowResult>, Fault> {

@@ -16,6 +16,7 @@ use crate::fault::Fault;
 use crate::http_client::Address;
 use crate::protocol::{Protocol, Speaker};
 use crate::side::Side;
+use crate::work_folder::cluster_folder;
 
 /// How long the nodes may take to listen; each writes its log once.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -34,7 +35,7 @@ impl LimitCluster {
     /// # Errors
     /// If a process cannot be started or does not listen.
     pub async fn start(below: &Path, count: usize, port: u16) -> Result<Self, Fault> {
-        let folder = tempfile::tempdir_in(below).map_err(|error| Fault::io("make a folder in", below.display(), error))?;
+        let folder = cluster_folder(below)?;
         tls::make(folder.path()).map_err(|error| Fault::io("write a certificate in", folder.path().display(), error))?;
         let own = std::env::current_exe().map_err(|error| Fault::io("find", "this program", error))?;
         let mut nodes = Vec::with_capacity(count);
