@@ -1,5 +1,6 @@
 //! What can be asked for on the command line.
 
+use crate::bench::BenchOptions;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -20,6 +21,8 @@ pub(crate) enum Command {
     Test(TestOptions),
     /// Check crate edges, licences, where crates may be named, file names and proofs of rights
     Tidy,
+    /// Measure clusters beside what this machine can do at most, and write bench/RESULTS.md
+    Bench(Box<BenchOptions>),
 }
 
 /// Options of `cargo xtask demo`.

@@ -1,8 +1,9 @@
-//! The project's own commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask tidy`.
+//! The project's own commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask tidy`, `cargo xtask bench`.
 //!
 //! Not part of the product and not depended on by anything. It starts on a machine with nothing but a Rust toolchain, so no crate
 //! it uses needs a C compiler.
 
+mod bench;
 mod build;
 mod cli;
 mod demo;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test_run::run(&options),
         Command::Tidy => tidy::run(),
+        Command::Bench(options) => bench::run(&options),
     };
     match result {
         Ok(code) => code,

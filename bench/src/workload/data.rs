@@ -1,0 +1,127 @@
+//! Files and folders that rows read: made once for each side of a cluster, before the row that needs them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::future::try_join_all;
+
+use crate::content::Content;
+use crate::fault::Fault;
+use crate::protocol::{Operation, Protocol};
+use crate::row::{Row, Work};
+use crate::side::Side;
+
+/// Clients that prepare.
+const CLIENTS: usize = 24;
+/// So much of each size is read in turn.
+const SET_BYTES: u64 = 128 << 20;
+const SET_FILES_MAX: u64 = 2_000;
+/// Sets of files that 16 clients read at once have as many.
+const SET_FILES_MIN: u64 = 16;
+/// Entries made in one request.
+const ENTRIES_PER_REQUEST: usize = 100;
+
+/// A file and what is in it.
+pub(super) type Known = (String, Content);
+
+/// What lies on one side.
+#[derive(Debug, Default)]
+pub struct Data {
+    /// By size in bytes.
+    sets: BTreeMap<u64, Vec<Known>>,
+    /// Folders of so many empty files.
+    folders: BTreeSet<u64>,
+    rounds: u64,
+}
+
+impl Data {
+    /// The name of the folder of the next round.
+    pub(super) fn next_round(&mut self) -> String {
+        self.rounds += 1;
+        format!("round-{}", self.rounds)
+    }
+
+    /// Files of a size; empty if none were prepared.
+    pub(super) fn set(&self, size: u64) -> Vec<Known> {
+        self.sets.get(&size).cloned().unwrap_or_default()
+    }
+}
+
+/// The folder of so many empty files.
+pub(super) fn folder_of(entries: u64) -> String {
+    format!("folder-of-{entries}")
+}
+
+/// A seed that no other content of this process has.
+pub(super) fn fresh_seed() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1_000);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Makes what a row reads, unless it is there.
+///
+/// # Errors
+/// The first request that failed.
+pub async fn prepare(side: &Side, row: &Row, data: &mut Data) -> Result<(), Fault> {
+    match row.work {
+        Work::Get { size, .. } | Work::Range { size, .. } | Work::Copy(size) | Work::Mixed(size) => prepare_set(side, size, data).await,
+        Work::Stat => prepare_set(side, 4 << 10, data).await,
+        Work::List { entries, .. } | Work::RenameFolder { entries } => prepare_folder(side, entries, data).await,
+        _makes_its_own => Ok(()),
+    }
+}
+
+async fn prepare_set(side: &Side, size: u64, data: &mut Data) -> Result<(), Fault> {
+    if data.sets.contains_key(&size) {
+        return Ok(());
+    }
+    let count = if size >= 1 << 30 { 1 } else { (SET_BYTES / size).clamp(SET_FILES_MIN, SET_FILES_MAX) };
+    let folder = format!("set-{size}");
+    make_folders(side, vec![folder.clone()]).await?;
+    let files: Vec<Known> =
+        (0..count).map(|index| (format!("{folder}/f{index:07}"), Content { seed: fresh_seed(), length: size })).collect();
+    let puts = files.iter().map(|(name, content)| Operation::Put(name.clone(), *content)).collect();
+    all(side, puts).await?;
+    data.sets.insert(size, files);
+    Ok(())
+}
+
+async fn prepare_folder(side: &Side, entries: u64, data: &mut Data) -> Result<(), Fault> {
+    if data.folders.insert(entries) && !matches!(side.speaker.protocol(), Protocol::Limit) {
+        let folder = folder_of(entries);
+        make_folders(side, vec![folder.clone()]).await?;
+        make_files(side, (0..entries).map(|index| format!("{folder}/f{index:07}")).collect()).await?;
+    }
+    Ok(())
+}
+
+/// Makes empty files.
+pub(super) async fn make_files(side: &Side, names: Vec<String>) -> Result<(), Fault> {
+    let takes_many = side.speaker.can(&Operation::CreateFiles(vec!["a".into(), "b".into()]));
+    let each = if takes_many { ENTRIES_PER_REQUEST } else { 1 };
+    all(side, names.chunks(each).map(|names| Operation::CreateFiles(names.to_vec())).collect()).await
+}
+
+/// Makes folders where the server has some.
+pub(super) async fn make_folders(side: &Side, names: Vec<String>) -> Result<(), Fault> {
+    if !side.speaker.can(&Operation::CreateFolders(vec!["a".into()])) {
+        return Ok(());
+    }
+    let takes_many = side.speaker.can(&Operation::CreateFolders(vec!["a".into(), "b".into()]));
+    let each = if takes_many { ENTRIES_PER_REQUEST } else { 1 };
+    all(side, names.chunks(each).map(|names| Operation::CreateFolders(names.to_vec())).collect()).await
+}
+
+/// Carries out operations by some clients at once, in no order.
+pub(super) async fn all(side: &Side, operations: Vec<Operation>) -> Result<(), Fault> {
+    let next = AtomicU64::new(0);
+    let (next, operations) = (&next, &operations);
+    let clients = (0..CLIENTS.min(operations.len())).map(|client| async move {
+        let mut connection = side.connection(client);
+        while let Some(operation) = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).ok().and_then(|place| operations.get(place)) {
+            side.speaker.perform(&mut connection, operation).await.map_err(|fault| fault.at("while preparing"))?;
+        }
+        Ok::<_, Fault>(())
+    });
+    try_join_all(clients).await.map(|_done| ())
+}
