@@ -99,6 +99,11 @@ fn show(arguments: &RecoverArguments, survey: &Value, found: &SurveyGroupReply) 
     let nodes = survey["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
     let header = ["node", "name", "raft id", "", "generation", "vote", "last entry", "applied", "committed", "taken"];
     output::table(&header, nodes.iter().flat_map(|node| rows(node, &survey["choice"])).collect(), "no node");
+    for node in nodes {
+        if let Some(why) = node["unreachable"].as_str() {
+            output::note(&format!("node {} was not asked: {why}", node["node"]));
+        }
+    }
     if found.refusal.is_empty() {
         output::line(format!("\nmay be lost: {}", found.losses));
     }
@@ -109,8 +114,8 @@ fn rows(node: &Value, choice: &Value) -> Vec<Vec<String>> {
     let name = vec![node["node"].to_string(), node["name"].as_str().unwrap_or_default().to_owned()];
     let replicas = node["replicas"].as_array().map(Vec::as_slice).unwrap_or_default();
     if replicas.is_empty() {
-        let why = node["unreachable"].as_str().map_or_else(|| "has none".to_owned(), |why| format!("unreachable: {why}"));
-        return vec![[name, vec!["-".to_owned(), why]].concat()];
+        let why = if node["unreachable"].is_null() { "has none" } else { "unreachable" };
+        return vec![[name, vec!["-".to_owned(), why.to_owned()]].concat()];
     }
     let row = |replica: &Value| {
         let is_taken = choice["node"] == node["node"] && choice["raft_id"] == replica["raft_id"];
@@ -158,6 +163,6 @@ mod tests {
         let choice = serde_json::to_value(Choice { node: 1, raft_id: 7, last }).unwrap();
         let lines = [node, silent].map(|node| rows(&serde_json::to_value(node).unwrap(), &choice));
         assert_eq!(lines[0], [["1", "", "7", "runs", "1", "4-2", "3-1:40", "-", "3-1:40", "yes"].map(str::to_owned)]);
-        assert_eq!(lines[1], [["2", "", "-", "unreachable: no answer"].map(str::to_owned)]);
+        assert_eq!(lines[1], [["2", "", "-", "unreachable"].map(str::to_owned)]);
     }
 }
