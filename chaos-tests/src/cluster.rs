@@ -96,7 +96,7 @@ pub fn skep_binary() -> PathBuf {
     let own = std::env::current_exe().expect("a process knows its file");
     let release = own.parent().and_then(Path::parent).expect("tests lie in target/release/deps");
     let binary = release.join("skep");
-    assert!(binary.exists(), "{} is missing: build it by `cargo build --release --workspace --bins`", binary.display());
+    assert!(binary.exists(), "{} is missing: run it by `cargo xtask test`, which builds it", binary.display());
     binary
 }
 

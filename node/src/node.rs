@@ -30,7 +30,7 @@ use crate::config::Config;
 use crate::device_folders::DeviceFoldersError;
 use crate::device_store::OpenError;
 use crate::durable_file::FileError;
-use crate::identity::{DataFolder, IdentityError, Membership, NodeIdentity};
+use crate::identity::{DataFolder, IdentityError, Membership, NodeIdentity, require_member};
 use crate::join::service::JoinService;
 use crate::join::wire::join_server::JoinServer;
 use crate::known_nodes;
@@ -159,6 +159,8 @@ struct Base {
 impl Base {
     /// Checks who this node is; nothing is served if anything does not fit.
     fn of(config: Config) -> Result<Self, StartError> {
+        // Who never began or joined is told that, not that a key is missing.
+        require_member(&config.node.data_dir)?;
         let master = MasterKey::load(&config.node.master_key_file)?;
         let folder = DataFolder::lock(&config.node.data_dir)?;
         let identity = folder.begin_boot(master.cluster())?;

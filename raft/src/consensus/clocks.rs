@@ -58,9 +58,11 @@ impl Clocks {
 }
 
 impl Offsets {
-    /// How far this node is ahead of its peers' median; nothing without peers.
+    /// How far this node is ahead of its peers' median; nothing without peers. Of an even number of peers any value between the two in the middle is a
+    /// median: the one nearest to this node's clock counts, so that a single wrong clock makes nobody else look wrong.
     pub(crate) fn own(&self) -> Option<i64> {
-        median(self.others.values().copied().collect()).map(|median| median.saturating_neg())
+        let (lower, upper) = middle(self.others.values().copied().collect())?;
+        Some(0.clamp(lower, upper).saturating_neg())
     }
 
     /// How far another node is ahead of the median of all, this one among them.
@@ -82,14 +84,17 @@ impl Offsets {
 }
 
 /// The middle of the values; of an even number of them the mean of the two in the middle.
-fn median(mut values: Vec<i64>) -> Option<i64> {
+fn median(values: Vec<i64>) -> Option<i64> {
+    let (lower, upper) = middle(values)?;
+    i64::try_from((i128::from(lower) + i128::from(upper)) / 2).ok()
+}
+
+/// The two values in the middle, which of an odd number are the same.
+fn middle(mut values: Vec<i64>) -> Option<(i64, i64)> {
     values.sort_unstable();
     let upper = *values.get(values.len() / 2)?;
-    if values.len() % 2 == 1 {
-        return Some(upper);
-    }
-    let lower = *values.get(values.len() / 2 - 1)?;
-    i64::try_from((i128::from(lower) + i128::from(upper)) / 2).ok()
+    let lower = *values.get((values.len() - 1) / 2)?;
+    Some((lower, upper))
 }
 
 /// Measures until everything must end.
@@ -187,6 +192,9 @@ mod tests {
         assert!(seen.leader_is_off() && seen.may_lead(NodeId(2)) && seen.may_lead(NodeId(3)), "and the others may lead");
         let seen = offsets(&[-5, 0]);
         assert!(!seen.may_lead(NodeId(2)), "who is off may not");
+        assert_eq!(seen.own(), Some(0), "and makes nobody else look wrong");
+        assert_eq!(offsets(&[-25, 25]).own(), Some(0), "neither do two");
+        assert_eq!(offsets(&[3, 4]).own(), Some(-3 * SECOND), "unless they agree that this one is");
         assert!(!offsets(&[1, 2]).leader_is_off(), "a little is nothing");
         assert!(!offsets(&[2, 2]).leader_is_off(), "two seconds are the limit");
     }

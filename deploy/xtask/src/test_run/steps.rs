@@ -46,8 +46,7 @@ pub(crate) fn of(options: &TestOptions) -> Vec<Step> {
             steps.push(cargo("Documentation", "doc --release --workspace --no-deps --document-private-items"));
         }
     }
-    // The tests that start real processes need the binary that this leaves in the target folder.
-    steps.push(Step { title: "Build for tests", work: Work::Cargo(with_assertions("build --release --workspace --bins")) });
+    // The tests that start real processes use the binary that cargo builds for the tests of the package `skep`.
     let mut tests = with_assertions("test --release --workspace --no-fail-fast");
     let mut models: Vec<String> = ["test", "--release", "--no-fail-fast", "--manifest-path", MODELS].map(str::to_owned).into();
     for arguments in [&mut tests, &mut models] {
@@ -106,9 +105,9 @@ mod tests {
     #[test]
     fn a_filter_leaves_only_tests() {
         let options = TestOptions { long: false, filter: Some("tree".into()) };
-        assert_eq!(titles(&options), ["Build for tests", "Tests", "Models"]);
+        assert_eq!(titles(&options), ["Tests", "Models"]);
         let steps = of(&options);
-        let Work::Cargo(arguments) = &steps[1].work else { panic!("tests are cargo's work") };
+        let Work::Cargo(arguments) = &steps[0].work else { panic!("tests are cargo's work") };
         assert_eq!(arguments.last().map(String::as_str), Some("tree"));
     }
 
