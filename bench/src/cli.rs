@@ -43,7 +43,7 @@ pub struct RunOptions {
     #[arg(long, value_name = "FILTER")]
     pub rows: Option<String>,
     /// Length of a round in seconds
-    #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = positive)]
+    #[arg(long, value_name = "S", default_value_t = 1.5, value_parser = positive)]
     pub seconds: f64,
     /// Rounds of each row and side
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]

@@ -11,8 +11,8 @@ use crate::protocol::{Operation, Page};
 use crate::row::Work;
 use crate::side::Side;
 
-/// Files that a round of deletions finds.
-const DELETABLE: usize = 6_000;
+/// Files that a round of deletions finds; the round ends when they are gone.
+const DELETABLE: usize = 2_000;
 
 /// One request, and what it counts.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ pub(crate) struct BenchOptions {
     #[arg(long, value_name = "FILTER")]
     pub(crate) rows: Option<String>,
     /// Length of a round in seconds; each row has three for each side
-    #[arg(long, value_name = "S", default_value_t = 2.0)]
+    #[arg(long, value_name = "S", default_value_t = 1.5)]
     pub(crate) seconds: f64,
     /// Rounds of each row and side
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -117,7 +117,7 @@ mod tests {
     fn what_is_said_is_passed_on() {
         let said = options(&["--rows", "3n/put", "--long", "--target", "http://127.0.0.1:1/dav"]);
         let words = said.passed_on().join(" ");
-        assert_eq!(words, "--rows 3n/put --seconds 2 --rounds 3 --target http://127.0.0.1:1/dav --long");
+        assert_eq!(words, "--rows 3n/put --seconds 1.5 --rounds 3 --target http://127.0.0.1:1/dav --long");
         assert!(!said.is_whole());
     }
 
