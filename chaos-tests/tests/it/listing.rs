@@ -62,7 +62,7 @@ async fn create_all(client: &Client, token: &str) {
 
 async fn list_whole(client: &Client, token: &str) -> usize {
     let request = client.request(Method::POST, "/a/tree/stats").bearer_auth(token);
-    count(request.json(&json!({"NodePaths": ["common-files/many/*"]})), b"entry-").await
+    count(request.json(&json!({"NodePaths": ["common-files/many/*"]})), b"\"Uuid\":").await
 }
 
 async fn list_pages(client: &Client, token: &str) -> usize {

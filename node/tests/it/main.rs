@@ -1,6 +1,6 @@
 //! The command as it is called: what it says without a cluster. The tests of clusters are in `chaos-tests`; they use the binary built for these.
 
-#![expect(clippy::unwrap_used, clippy::missing_assert_message, reason = "a test that fails shows the line and the value")]
+#![expect(clippy::unwrap_used, reason = "a test that fails shows the line and the value")]
 
 use std::process::{Command, Output};
 
