@@ -115,8 +115,14 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        if self.is_mounted {
-            let _left_behind = self.unmount();
+        // Files of a process that was just killed are closed a moment later.
+        let begun = Instant::now();
+        while self.is_mounted && self.unmount().is_err() {
+            if begun.elapsed() > UNMOUNT_LIMIT {
+                let _left_to_the_kernel = run(Command::new("umount").arg("--lazy").arg(&self.mount));
+                return;
+            }
+            std::thread::sleep(INTERVAL);
         }
     }
 }
