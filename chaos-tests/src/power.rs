@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::skipped::skip;
 use crate::wait::INTERVAL;
 
 /// How long killed processes may keep a file system busy.
@@ -35,6 +36,15 @@ pub fn why_not() -> Option<String> {
     let folder = tempfile::tempdir().ok()?;
     let probe = Disk::create(folder.path(), "probe", 64).and_then(|disk| disk.cut());
     probe.err()
+}
+
+/// Whether a test has to be skipped because this machine cannot cut the power of a disk; says so.
+pub fn is_skipped(test: &str) -> bool {
+    let why = why_not();
+    if let Some(why) = &why {
+        skip(test, why);
+    }
+    why.is_some()
 }
 
 fn run(command: &mut Command) -> Result<(), String> {

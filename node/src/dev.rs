@@ -242,7 +242,11 @@ async fn wait_until_ready(node: &NodePlan, children: &mut Children) -> Result<()
 async fn wait_until_settled(first: &NodePlan, plan: &Plan, tell: Tell<'_>) -> Result<(), DevError> {
     let deadline = tokio::time::Instant::now() + SETTLE_PATIENCE;
     loop {
-        let unsettled = settled::what_is_missing(&children::status(first).await?, plan.nodes.len(), first.devices.len());
+        let unsettled = match children::status(first).await {
+            Ok(status) => settled::what_is_missing(&status, plan.nodes.len(), first.devices.len()),
+            // A leadership may just change.
+            Err(error) => Some(error.to_string()),
+        };
         let Some(what) = unsettled else { return Ok(()) };
         if tokio::time::Instant::now() >= deadline {
             tell(&format!("the cluster serves, but {what}; `skep status` shows when that is done"));

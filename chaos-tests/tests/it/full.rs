@@ -6,8 +6,7 @@ use reqwest::StatusCode;
 use skep_chaos_tests::client::Outcome;
 use skep_chaos_tests::cluster::{Cluster, ClusterOptions};
 use skep_chaos_tests::oracle::Oracle;
-use skep_chaos_tests::power::{Disk, why_not};
-use skep_chaos_tests::skipped::skip;
+use skep_chaos_tests::power::{Disk, is_skipped};
 use tempfile::TempDir;
 
 const DISK_MIB: u64 = 128;
@@ -20,17 +19,9 @@ fn small_device(cluster: &Path, node: usize) -> Disk {
     Disk::create(&folder, "d1", DISK_MIB).unwrap()
 }
 
-fn impossible(test: &str) -> bool {
-    let why = why_not();
-    if let Some(why) = &why {
-        skip(test, why);
-    }
-    why.is_some()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_go_around_a_full_device() {
-    if impossible("writes_go_around_a_full_device") {
+    if is_skipped("writes_go_around_a_full_device") {
         return;
     }
     let images = TempDir::new().unwrap();
@@ -51,7 +42,7 @@ async fn writes_go_around_a_full_device() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_another_device_a_write_is_refused_as_507_and_reads_go_on() {
-    if impossible("without_another_device_a_write_is_refused_as_507_and_reads_go_on") {
+    if is_skipped("without_another_device_a_write_is_refused_as_507_and_reads_go_on") {
         return;
     }
     let images = TempDir::new().unwrap();

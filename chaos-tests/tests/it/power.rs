@@ -6,7 +6,7 @@ use std::time::Duration;
 use skep_chaos_tests::client::Outcome;
 use skep_chaos_tests::cluster::{Cluster, ClusterOptions, failpoints};
 use skep_chaos_tests::oracle::Oracle;
-use skep_chaos_tests::power::{Disk, why_not};
+use skep_chaos_tests::power::{Disk, is_skipped};
 use skep_chaos_tests::skipped::skip;
 use tempfile::TempDir;
 
@@ -70,17 +70,9 @@ impl OnDisks {
     }
 }
 
-fn impossible(test: &str) -> bool {
-    let why = why_not();
-    if let Some(why) = &why {
-        skip(test, why);
-    }
-    why.is_some()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn power_cuts_lose_nothing_that_was_acknowledged() {
-    if impossible("power_cuts_lose_nothing_that_was_acknowledged") {
+    if is_skipped("power_cuts_lose_nothing_that_was_acknowledged") {
         return;
     }
     let mut on = OnDisks::start().await;
@@ -110,7 +102,7 @@ async fn power_cuts_lose_nothing_that_was_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sync_that_is_left_out_is_noticed() {
-    if impossible("a_sync_that_is_left_out_is_noticed") {
+    if is_skipped("a_sync_that_is_left_out_is_noticed") {
         return;
     }
     if failpoints().is_empty() {

@@ -9,6 +9,9 @@ use skep_chaos_tests::cluster::{Cluster, ClusterOptions, PASSWORD};
 use skep_chaos_tests::content::random_bytes;
 use skep_chaos_tests::wait::wait_for;
 
+/// So many that the second node holds a data shard of some for certain: parity is not read, so its damage is not noticed by readers.
+const DAMAGED_FILES: u64 = 16;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_quorum_everything_is_refused_in_time() {
     let mut cluster = Cluster::start(ClusterOptions::nodes(3)).await;
@@ -70,13 +73,18 @@ fn base64(bytes: &[u8]) -> String {
 async fn damaged_shards_are_noticed_served_around_and_repaired() {
     let cluster = Cluster::start(ClusterOptions::nodes(3)).await;
     let client = cluster.client(0);
-    let bytes = random_bytes(5, 3_000_000);
-    assert_eq!(client.put("/common-files/precious.bin", bytes.clone()).await, Outcome::Acknowledged);
-    // Every third page of the second node's shards gets a flipped bit, behind the node's back.
+    let files: Vec<(String, bytes::Bytes)> =
+        (0..DAMAGED_FILES).map(|file| (format!("/common-files/precious-{file}.bin"), random_bytes(file, 1_000_000))).collect();
+    for (path, bytes) in &files {
+        assert_eq!(client.put(path, bytes.clone()).await, Outcome::Acknowledged, "{path}");
+    }
+    // Every shard of the second node gets a flipped bit, behind the node's back.
     let damaged = flip_bits(&cluster.file.nodes[1].data);
     assert!(damaged > 0, "no segment file was found to damage");
     for reader in cluster.clients() {
-        assert_eq!(reader.get("/common-files/precious.bin").await.unwrap().as_ref(), Some(&bytes), "through {}", reader.base());
+        for (path, bytes) in &files {
+            assert_eq!(reader.get(path).await.unwrap().as_ref(), Some(bytes), "{path} through {}", reader.base());
+        }
     }
     let found = async || {
         let mut found = 0;
@@ -87,7 +95,9 @@ async fn damaged_shards_are_noticed_served_around_and_repaired() {
     };
     wait_for("the damage to be noticed", Duration::from_secs(10), found).await;
     cluster.wait_repaired(0, Duration::from_secs(60)).await;
-    assert_eq!(client.get("/common-files/precious.bin").await.unwrap(), Some(bytes));
+    for (path, bytes) in &files {
+        assert_eq!(client.get(path).await.unwrap().as_ref(), Some(bytes), "{path} after the repair");
+    }
 }
 
 /// Flips a bit in pages of all large segment files.

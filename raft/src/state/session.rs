@@ -49,7 +49,7 @@ fn forget_answered(transaction: &mut Transaction<'_>, proposal: &Proposal, sessi
         return;
     }
     // Answers lie within the window only. They are named one by one: a scan would pass all those that were deleted before.
-    let last = proposal.lowest_unanswered.min(session.lowest_unanswered + limits::SESSION_WINDOW);
+    let last = proposal.lowest_unanswered.min(session.lowest_unanswered.saturating_add(limits::SESSION_WINDOW));
     for number in session.lowest_unanswered..last {
         transaction.delete(&AnswerKey { session: proposal.session, number });
     }

@@ -100,6 +100,28 @@ fn a_late_copy_of_a_given_up_number_is_refused() {
 }
 
 #[test]
+fn the_highest_numbers_are_answered_like_others() {
+    let mut group = Group::datasource();
+    let session = open(&mut group);
+    for lowest in [u64::MAX - 1, u64::MAX] {
+        let past = send(&mut group, session, 1, lowest);
+        assert_eq!(past.what, Some(What::GivenUp(true)), "from {lowest} on");
+    }
+    assert_eq!(folders(&group), 0);
+}
+
+#[test]
+fn answers_that_are_no_longer_needed_go() {
+    let rows = |lowest: fn(u64) -> u64| {
+        let mut group = Group::datasource();
+        let session = open(&mut group);
+        (1..10).for_each(|number| assert!(is_done(&send(&mut group, session, number, lowest(number)))));
+        group.rows().len()
+    };
+    assert_eq!(rows(|_all_needed| 1) - rows(|number| number), 8, "of nine answers the last one is kept");
+}
+
+#[test]
 fn answers_are_part_of_a_snapshot() {
     let mut group = Group::datasource();
     let session = open(&mut group);
