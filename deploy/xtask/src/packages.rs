@@ -134,10 +134,16 @@ fn subfolders(folder: &Path, prefix: &str) -> Vec<PathBuf> {
 }
 
 fn holds_libclang(folder: &Path) -> bool {
-    let is_library = |name: &str| name == "libclang.so" || name.starts_with("libclang.so.") || name.starts_with("libclang-");
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    folder.is_file()
-        || entries.map(|entry| entry.file_name()).any(|name| is_library(&name.to_string_lossy()) && name.to_string_lossy().contains(".so"))
+    folder.is_file() || entries.map(|entry| entry.file_name()).any(|name| is_libclang(&name.to_string_lossy()))
+}
+
+/// `libclang.so`, `libclang.so.1`, `libclang-14.so.1`; never `libclang-cpp.so.14`, which is another library that comes without it.
+fn is_libclang(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("libclang") else { return false };
+    let version = rest.strip_prefix('-').map_or("", |rest| rest.split(".so").next().unwrap_or(""));
+    let rest = if version.is_empty() { rest } else { &rest[version.len() + 1..] };
+    version.chars().all(|character| character.is_ascii_digit() || character == '.') && (rest == ".so" || rest.starts_with(".so."))
 }
 
 #[cfg(test)]
@@ -163,8 +169,11 @@ mod tests {
     fn libclang_is_known_by_its_file_names() {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         assert!(!holds_libclang(folder.path()));
-        fs::write(folder.path().join("libclang-cpp.txt"), "").expect("the folder is writable");
-        assert!(!holds_libclang(folder.path()));
+        for other in ["libclang-cpp.txt", "libclang-cpp.so.14", "libclang-cpp.so", "libclang.soon", "libclang-14"] {
+            fs::write(folder.path().join(other), "").expect("the folder is writable");
+            assert!(!holds_libclang(folder.path()), "{other}");
+        }
+        assert!(is_libclang("libclang.so") && is_libclang("libclang.so.1") && is_libclang("libclang-19.so.19"));
         fs::write(folder.path().join("libclang-14.so.1"), "").expect("the folder is writable");
         assert!(holds_libclang(folder.path()));
     }
