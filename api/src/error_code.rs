@@ -55,6 +55,16 @@ pub enum ErrorCode {
     LimitReached,
     /// The version's content was pruned.
     Gone,
+    /// Another holds a lock.
+    Locked,
+    /// The lock that the caller relied on is over.
+    LockLost,
+    /// An idempotency key came with another request.
+    KeyReused,
+    /// The file has no such version.
+    VersionNotFound,
+    /// History does not reach back to the instant.
+    OutsideRetention,
     /// The method is not for this place.
     MethodNotAllowed,
     /// This server does not do that.
@@ -75,7 +85,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [ErrorCode; 30] = [
+    pub const ALL: [ErrorCode; 35] = [
         Self::BadRequest,
         Self::NameInvalid,
         Self::ChecksumMismatch,
@@ -98,6 +108,11 @@ impl ErrorCode {
         Self::QuotaExceeded,
         Self::LimitReached,
         Self::Gone,
+        Self::Locked,
+        Self::LockLost,
+        Self::KeyReused,
+        Self::VersionNotFound,
+        Self::OutsideRetention,
         Self::MethodNotAllowed,
         Self::Unsupported,
         Self::AcrossDatasources,
@@ -134,6 +149,11 @@ impl ErrorCode {
             Self::QuotaExceeded => "quota-exceeded",
             Self::LimitReached => "limit-reached",
             Self::Gone => "gone",
+            Self::Locked => "locked",
+            Self::LockLost => "lock-lost",
+            Self::KeyReused => "idempotency-key-reused",
+            Self::VersionNotFound => "version-not-found",
+            Self::OutsideRetention => "outside-retention",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::Unsupported => "unsupported",
             Self::AcrossDatasources => "across-datasources",
@@ -171,6 +191,11 @@ impl ErrorCode {
             Self::QuotaExceeded => "Quota exceeded",
             Self::LimitReached => "Limit reached",
             Self::Gone => "No longer kept",
+            Self::Locked => "Locked",
+            Self::LockLost => "Lock lost",
+            Self::KeyReused => "Idempotency-Key used before",
+            Self::VersionNotFound => "Version not found",
+            Self::OutsideRetention => "Outside the retention",
             Self::MethodNotAllowed => "Method not allowed",
             Self::Unsupported => "Not supported",
             Self::AcrossDatasources => "Across datasources",
@@ -200,12 +225,13 @@ impl ErrorCode {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
             Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::NotFound | Self::ParentNotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::ParentNotFound | Self::VersionNotFound => StatusCode::NOT_FOUND,
             Self::AlreadyExists | Self::Conflict | Self::NotEmpty => StatusCode::CONFLICT,
-            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::PreconditionFailed | Self::LockLost => StatusCode::PRECONDITION_FAILED,
             Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
-            Self::QuotaExceeded | Self::LimitReached => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Gone => StatusCode::GONE,
+            Self::QuotaExceeded | Self::LimitReached | Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Gone | Self::OutsideRetention => StatusCode::GONE,
+            Self::Locked => StatusCode::LOCKED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
             Self::Unavailable | Self::TooBusy => StatusCode::SERVICE_UNAVAILABLE,

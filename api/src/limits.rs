@@ -19,7 +19,7 @@ pub const CONNECTIONS: usize = 4_096;
 /// Streams of one HTTP/2 connection.
 pub const STREAMS_PER_CONNECTION: u32 = 128;
 /// Bytes of a JSON or form body.
-pub const JSON_BODY_BYTES: usize = 1024 * 1024;
+pub const JSON_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of the XML body of a WebDAV request.
 pub const XML_BODY_BYTES: usize = 32 * 1024;
 /// Bytes of a request's head.
@@ -98,3 +98,7 @@ pub const DECISION_AGE: Duration = Duration::from_millis(50);
 pub const LEFTOVER_BYTES: usize = 4 * 1024 * 1024;
 /// How long is read on of a body that was refused.
 pub const LEFTOVER_WAIT: Duration = Duration::from_secs(1);
+/// Bytes of an `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
+/// Steps of a batch.
+pub const BATCH_STEPS: usize = 10_000;

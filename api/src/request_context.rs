@@ -5,8 +5,18 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use http::HeaderMap;
+use skep_placement::chunk::FileHasher;
+use skep_placement::ids::RecordId;
+use skep_raft::wire::meta::v1::{Command, Idempotency};
+
+use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
 use crate::ports::Random;
+
+/// The header by which a client may repeat a request without its being done twice.
+/// Source: draft-ietf-httpapi-idempotency-key-header.
+pub const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
 
 /// The header that carries a request's id in and out.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
@@ -18,14 +28,81 @@ pub struct RequestContext {
     pub request_id: Arc<str>,
     /// Of the client.
     pub remote: IpAddr,
+    /// The client may send the request again under this.
+    pub repeatable: Option<Arc<Repeatable>>,
     waits_until: Instant,
+}
+
+/// A request that a client may send again: its key, and a hash of what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repeatable {
+    key: String,
+    request: [u8; 32],
+}
+
+impl Repeatable {
+    /// Reads the header of a request; `asked` tells requests apart.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadRequest`] for a key that is empty, too long or not plain.
+    pub fn of(headers: &HeaderMap, asked: &[&[u8]]) -> Result<Option<Self>, Failure> {
+        let Some(value) = headers.get(IDEMPOTENCY_KEY_HEADER) else { return Ok(None) };
+        let is_key =
+            |key: &&str| !key.is_empty() && key.len() <= limits::IDEMPOTENCY_KEY_BYTES && key.bytes().all(|byte| byte.is_ascii_graphic());
+        let key = value.to_str().ok().filter(is_key).ok_or_else(|| {
+            let why = format!(
+                "Idempotency-Key: send 1 to {} visible ASCII characters, a new UUID for each request",
+                limits::IDEMPOTENCY_KEY_BYTES
+            );
+            Failure::new(ErrorCode::BadRequest, why)
+        })?;
+        Ok(Some(Self { key: key.to_owned(), request: hash(asked) }))
+    }
+
+    /// The same with more of what was asked for.
+    #[must_use]
+    pub fn with(&self, asked: &[u8]) -> Self {
+        Self { key: self.key.clone(), request: hash(&[&self.request, asked]) }
+    }
+
+    /// What goes with a command of the request. Its step is what the command changes, which a repeated request names alike.
+    pub(crate) fn of_command(&self, user: RecordId, command: &Command, content: &[u8]) -> Option<Idempotency> {
+        let (action, subject) = skep_raft::state::described(command)?;
+        Some(Idempotency {
+            key: hash(&[&user.0, self.key.as_bytes()]).to_vec().into(),
+            request: hash(&[&self.request, content]).to_vec().into(),
+            step: hash(&[action.as_bytes(), subject.as_bytes()]).to_vec().into(),
+        })
+    }
+}
+
+/// A hash of parts that cannot be taken for other parts.
+fn hash(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = FileHasher::new();
+    for part in parts {
+        hasher.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.hash()
 }
 
 impl RequestContext {
     /// A request that begins now.
     #[must_use]
     pub fn new(request_id: Arc<str>, remote: IpAddr) -> Self {
-        Self { request_id, remote, waits_until: Instant::now() + limits::METADATA_WAIT }
+        Self { request_id, remote, repeatable: None, waits_until: Instant::now() + limits::METADATA_WAIT }
+    }
+
+    /// The same request, which the client may send again.
+    #[must_use]
+    pub fn repeatable(self, repeatable: Option<Repeatable>) -> Self {
+        Self { repeatable: repeatable.map(Arc::new), ..self }
+    }
+
+    /// The same request, where what it gives cannot be given again.
+    #[must_use]
+    pub fn once(&self) -> Self {
+        Self { repeatable: None, ..self.clone() }
     }
 
     /// When the request stops waiting for metadata. One for all its questions, so that they add up to less than five seconds.
@@ -60,8 +137,43 @@ fn is_plain(id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::request_id;
+    use http::{HeaderMap, HeaderValue};
+    use skep_placement::ids::RecordId;
+    use skep_raft::wire::meta::v1::{Command, CreateFolder, EntryPath, TreeCommand, command, tree_command};
+
+    use super::{IDEMPOTENCY_KEY_HEADER, Repeatable, request_id};
     use crate::ports::Random;
+
+    fn sent(key: &str) -> HeaderMap {
+        HeaderMap::from_iter([(IDEMPOTENCY_KEY_HEADER.parse().expect("a name"), HeaderValue::from_str(key).expect("a value"))])
+    }
+
+    #[test]
+    fn a_repeated_request_has_the_same_steps_and_another_one_has_not() {
+        let folder = |name: &str, entry: u8| {
+            let path = EntryPath { base: vec![0; 16].into(), names: vec![name.to_owned()] };
+            let create = CreateFolder { path: Some(path), entry: vec![entry; 16].into(), ..CreateFolder::default() };
+            let what = command::What::Tree(TreeCommand { what: Some(tree_command::What::CreateFolder(create)) });
+            Command { what: Some(what), ..Command::default() }
+        };
+        let of = |key: &str, asked: &[u8], user: u8, command: &Command| {
+            let repeatable = Repeatable::of(&sent(key), &[asked]).expect("a key").expect("it was sent");
+            repeatable.of_command(RecordId([user; 16]), command, b"").expect("it is audited")
+        };
+        let first = of("k", b"body", 1, &folder("a", 1));
+        assert_eq!(first, of("k", b"body", 1, &folder("a", 2)), "ids are drawn anew each time");
+        assert_ne!(first.step, of("k", b"body", 1, &folder("b", 1)).step);
+        assert_ne!(first.request, of("k", b"other", 1, &folder("a", 1)).request);
+        assert_ne!(first.key, of("k", b"body", 2, &folder("a", 1)).key, "a key is its user's own");
+    }
+
+    #[test]
+    fn keys_that_cannot_be_are_refused() {
+        assert_eq!(Repeatable::of(&HeaderMap::new(), &[]), Ok(None));
+        for bad in ["", "a b", &"x".repeat(256)] {
+            assert!(Repeatable::of(&sent(bad), &[]).is_err(), "{bad:?}");
+        }
+    }
 
     struct Sevens;
 

@@ -7,6 +7,7 @@ use http::Uri;
 use crate::app::App;
 use crate::error_code::{ErrorCode, Failure};
 
+pub(crate) mod batch;
 pub(crate) mod body;
 pub(crate) mod bulk;
 pub(crate) mod frontend;
@@ -34,6 +35,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/meta/bulk/get", post(bulk::bulk))
         .route("/tree/create", post(tree::create))
         .route("/tree/delete", post(tree::delete))
+        .route("/tree/batch", post(batch::batch))
         .route("/jobs/user", post(jobs::list).put(jobs::control))
         .route("/jobs/user/{name}", put(jobs::start).post(jobs::start))
         .route("/auth/token/personal", post(tokens::create))

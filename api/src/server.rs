@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::header::{CONNECTION, HOST, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Version};
 use hyper::body::Incoming;
@@ -27,7 +27,7 @@ use tracing::Instrument;
 
 use crate::app::{App, remote_or_unspecified};
 use crate::metrics::{Face, OpenConnection};
-use crate::request_context::{REQUEST_ID_HEADER, RequestContext, request_id};
+use crate::request_context::{REQUEST_ID_HEADER, Repeatable, RequestContext, request_id};
 use crate::{dav, health, limits, metrics, openapi, rest, web};
 
 /// Limits of the server.
@@ -206,7 +206,13 @@ async fn with_context(State(app): State<App>, mut request: Request, next: Next) 
     let sent = request.headers().get(REQUEST_ID_HEADER).and_then(|value| value.to_str().ok());
     let id = request_id(sent, app.random());
     let remote = remote_or_unspecified(request.extensions().get::<SocketAddr>().map(SocketAddr::ip));
-    request.extensions_mut().insert(RequestContext::new(Arc::clone(&id), remote));
+    let asked = [request.method().as_str().as_bytes(), request.uri().to_string().as_bytes(), destination(&request)].map(<[u8]>::to_vec);
+    let asked: Vec<&[u8]> = asked.iter().map(Vec::as_slice).collect();
+    let context = match Repeatable::of(request.headers(), &asked) {
+        Ok(repeatable) => RequestContext::new(Arc::clone(&id), remote).repeatable(repeatable),
+        Err(failure) => return rest::wire::RestFailure(failure).into_response(),
+    };
+    request.extensions_mut().insert(context);
     name_host(&mut request);
     let draining = app.draining().clone();
     let face = Face::of_path(request.uri().path());
@@ -231,6 +237,11 @@ async fn with_context(State(app): State<App>, mut request: Request, next: Next) 
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Where a WebDAV request copies or moves to.
+fn destination(request: &Request) -> &[u8] {
+    request.headers().get("destination").map_or(&[], HeaderValue::as_bytes)
 }
 
 /// HTTP/2 names the host in the URI only; what looks at `Host` finds it there too.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use skep_placement::ids::{EntryId, GroupId, RecordId, VersionId};
 use skep_raft::handle::{Metadata, Proposed};
-use skep_raft::wire::meta::v1::{Actor, Command, command};
+use skep_raft::wire::meta::v1::{Actor, Command, TreeCommand, command, tree_command};
 
 use crate::auth::rights::{Action, Authorized, Subject};
 use crate::error_code::Failure;
@@ -16,8 +16,10 @@ use crate::limits;
 use crate::ports::{ChunkIo, Clock, NodePort, Random};
 use crate::request_context::RequestContext;
 
+pub mod batch;
 pub mod content;
 pub mod identity;
+pub mod instant;
 pub mod jobs;
 pub mod listing;
 pub mod place;
@@ -25,6 +27,7 @@ pub mod sessions;
 pub mod transfer;
 pub mod tree;
 pub mod user_path;
+pub mod versions;
 pub mod workspaces;
 
 /// What the use cases are made of.
@@ -104,7 +107,7 @@ impl Service {
         context: &RequestContext,
     ) -> Result<Proposed, Failure> {
         let index = proof.index_for_proposal(self.metadata(), self.now_micros(), context.deadline()).await?;
-        let command = command_of(proof.actor(), index, what, context);
+        let command = Command { quotas: proof.quotas(), ..command_of(proof.actor(), index, what, context) };
         self.metadata().propose(group, command, context.deadline()).await.map_err(Failure::from)
     }
 
@@ -125,8 +128,18 @@ impl Service {
     }
 }
 
+/// A command of a request. What the cluster does by itself has no address and is never repeated by a client.
 pub(crate) fn command_of(actor: Actor, rights_index: u64, what: command::What, context: &RequestContext) -> Command {
-    Command { actor: Some(actor), rights_index, request_id: context.request_id.to_string(), what: Some(what) }
+    let content = match &what {
+        command::What::Tree(TreeCommand { what: Some(tree_command::What::PutFile(put)) }) => put.blake3.clone(),
+        _ => Bytes::new(),
+    };
+    let from = if actor.login.is_empty() { String::new() } else { context.remote.to_string() };
+    let user = RecordId::try_from(actor.user.as_ref()).unwrap_or_default();
+    let request_id = context.request_id.to_string();
+    let mut command = Command { actor: Some(actor), rights_index, request_id, from, what: Some(what), ..Command::default() };
+    command.idempotency = context.repeatable.as_ref().and_then(|repeatable| repeatable.of_command(user, &command, &content));
+    command
 }
 
 pub(crate) fn id_bytes(id: [u8; 16]) -> Bytes {

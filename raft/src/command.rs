@@ -4,13 +4,16 @@
 #![deny(clippy::wildcard_enum_match_arm, clippy::float_arithmetic)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+mod batch;
 mod cluster;
 mod copy_entry;
 mod datasource;
 mod delete_entry;
+mod described;
 mod device;
 mod folder;
 mod grant;
+mod history;
 mod job;
 mod join_token;
 mod member;
@@ -18,6 +21,8 @@ mod move_entry;
 mod node;
 mod note;
 mod placement;
+mod policy;
+mod prune;
 mod put_file;
 mod recover_group;
 mod recycle;
@@ -25,12 +30,17 @@ mod repair;
 mod token;
 mod upload;
 mod user;
+mod version;
 mod workspace;
+
+pub use described::described;
+pub(crate) use note::by_value;
+pub(crate) use prune::aged;
 
 use crate::state::GroupKind;
 use crate::state::rejection::{Stop, invalid, refuse, required};
-use crate::state::session;
 use crate::state::transaction::Transaction;
+use crate::state::{audit, idempotent, session};
 use crate::wire::meta::v1::command::What;
 use crate::wire::meta::v1::outcome::What as Outcome;
 use crate::wire::meta::v1::{
@@ -43,7 +53,7 @@ pub(crate) fn apply(transaction: &mut Transaction<'_>, command: &Command) -> Res
     let what = required(command.what.as_ref(), "content")?;
     let is_system = transaction.kind() == GroupKind::System;
     let belongs_here = match what {
-        What::OpenSession(_) | What::CloseSessions(_) => true,
+        What::OpenSession(_) | What::CloseSessions(_) | What::PruneMeta(_) => true,
         What::Tree(_) | What::Content(_) => !is_system,
         What::Cluster(_) | What::Identity(_) | What::Workspace(_) | What::Job(_) => is_system,
     };
@@ -59,6 +69,10 @@ pub(crate) fn apply(transaction: &mut Transaction<'_>, command: &Command) -> Res
         What::Identity(command) => identity(transaction, command),
         What::Workspace(command) => workspace(transaction, command),
         What::Job(command) => job(transaction, command),
+        What::PruneMeta(command) => {
+            let count = idempotent::prune(transaction, command)? + audit::prune(transaction, command)?;
+            Ok(Done { count, ..Done::default() })
+        }
     };
     done.map(Outcome::Done)
 }
@@ -74,6 +88,16 @@ fn tree(transaction: &mut Transaction<'_>, command: &TreeCommand) -> Result<Done
         What::DeleteEntry(command) => delete_entry::apply(transaction, command),
         What::SetMeta(command) => note::set(transaction, command),
         What::SetTimes(command) => note::set_times(transaction, command),
+        What::Batch(command) => batch::apply(transaction, command),
+        What::UseVersion(command) => version::use_again(transaction, command),
+        What::DescribeVersion(command) => version::describe(transaction, command),
+        What::DeleteVersion(command) => version::delete(transaction, command),
+        What::PruneVersions(command) => prune::versions(transaction, command),
+        What::QueuePruning(command) => prune::queue(transaction, command),
+        What::PruneHistory(command) => history::prune(transaction, command),
+        What::ReapEntries(command) => history::reap(transaction, command),
+        What::SetDatasourceQuota(command) => datasource::set_limits(transaction, command),
+        What::SetLock(_) | What::RefreshLock(_) | What::RemoveLock(_) | What::ExpireLocks(_) => Err(invalid("locks are not served")),
     }
 }
 
@@ -111,6 +135,9 @@ fn cluster(transaction: &mut Transaction<'_>, command: &ClusterCommand) -> Resul
         What::UseJoinToken(command) => join_token::withdraw(transaction, command),
         What::RecoverGroup(command) => recover_group::recover(transaction, command),
         What::FinishRecovery(command) => recover_group::finish(transaction, command),
+        What::PutPolicy(command) => policy::put(transaction, command),
+        What::DeletePolicy(command) => policy::delete(transaction, command),
+        What::ChangeDatasource(command) => datasource::change(transaction, command),
     }
 }
 
@@ -124,6 +151,7 @@ fn identity(transaction: &mut Transaction<'_>, command: &IdentityCommand) -> Res
         What::PutToken(command) => token::put(transaction, command),
         What::DeleteToken(command) => token::delete(transaction, command),
         What::ExpireTokens(command) => token::expire(transaction, command),
+        What::NoteRefusal(command) => audit::refusals(transaction, command),
     }
 }
 
@@ -132,6 +160,7 @@ fn workspace(transaction: &mut Transaction<'_>, command: &WorkspaceCommand) -> R
     match command.what.as_ref().ok_or_else(empty)? {
         What::PutWorkspace(command) => workspace::put(transaction, command),
         What::DeleteWorkspace(command) => workspace::delete(transaction, command),
+        What::PutNamespace(_) | What::DeleteNamespace(_) => Err(invalid("namespaces are not served")),
     }
 }
 

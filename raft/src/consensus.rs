@@ -25,6 +25,7 @@ pub mod memory;
 mod network;
 mod plan;
 mod propose;
+mod pruning;
 mod read;
 mod read_id;
 pub(crate) mod reconciler;

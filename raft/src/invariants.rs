@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use skep_placement::ids::{ChunkId, ContentId, EntryId, InstanceId, Stamp, WriteId};
 
 use crate::keys::{
-    ByIdKey, ChunkKey, CondemnedKey, ContentKey, CurrentKey, DeleteKey, GoneKey, ManifestKey, RepairKey, StateKey, SumsKey, TotalsKey,
-    UploadExpiryKey, VersionByIdKey, VersionKey,
+    ByIdKey, ChangeKey, ChunkKey, CondemnedKey, ContentKey, CurrentKey, DeleteKey, GoneKey, HistoryKey, ManifestKey, PruneDueKey,
+    RepairKey, StateKey, SumsKey, TotalsKey, UploadExpiryKey, VersionByIdKey, VersionKey,
 };
 use crate::state::{chunk, read};
 use crate::store::{Direction, Family, ReadState, StateError};
@@ -77,6 +77,18 @@ impl Check<'_> {
         let linked = members.values().map(Vec::len).sum::<usize>();
         let known = by_id.values().filter(|record| record.unlinked_at == 0 && !record.parent.is_empty()).count();
         self.hold(linked == known, || format!("{linked} current records for {known} linked entries"));
+        let waiting: BTreeMap<EntryId, Stamp> = self.all::<PruneDueKey>()?.into_iter().map(|(key, ())| (key.entry, key.due)).collect();
+        let rows = self.all::<PruneDueKey>()?.len();
+        self.hold(rows == waiting.len(), || "a file waits twice for pruning".to_owned());
+        for (entry, record) in &by_id {
+            let due = waiting.get(entry).map_or(0, |due| due.0);
+            self.hold(due == record.prune_due, || {
+                format!("entry {entry} waits for pruning at {due}, its record says {}", record.prune_due)
+            });
+        }
+        let known_waiting = waiting.keys().filter(|entry| by_id.contains_key(*entry)).count();
+        self.hold(known_waiting == waiting.len(), || "a file that is forgotten waits for pruning".to_owned());
+        self.history()?;
         let mut roots = vec![EntryId::ROOT];
         roots.extend(by_id.iter().filter(|(_, record)| record.parent.is_empty() || record.unlinked_at != 0).map(|(entry, _)| *entry));
         let mut seen = 0;
@@ -88,9 +100,26 @@ impl Check<'_> {
         self.totals.entries = root.files + root.folders;
         self.totals.logical_bytes = root.bytes;
         self.totals.entries_ever = count(by_id.len());
-        for (entry, record) in by_id.iter().filter(|(_, record)| record.unlinked_at != 0) {
+        for (entry, record) in by_id.iter().filter(|(_, record)| record.unlinked_at != 0 && !record.reaped) {
             self.totals.unlinked_bytes += self.weight(*entry, record)?;
         }
+        Ok(())
+    }
+
+    /// Each row of history belongs to one change of the feed, and the other way round.
+    fn history(&mut self) -> Result<(), StateError> {
+        let mut told = std::collections::BTreeSet::new();
+        for (key, change) in self.all::<ChangeKey>()? {
+            let Some(place) = change.from.as_ref().or(change.to.as_ref()).filter(|_| change.superseded) else { continue };
+            let parent: EntryId = read::stored_id(&place.parent, "a parent id")?;
+            let is_new = told.insert((parent, place.name.clone(), change.stamp));
+            self.hold(is_new, || format!("change {}.{} tells of a row of history that another told of", key.index, key.sub));
+        }
+        for (key, _) in self.all::<HistoryKey>()? {
+            let is_told = told.remove(&(key.parent, key.name.0.clone(), key.until.0));
+            self.hold(is_told, || format!("history of {}/{} until {} is told by no change", key.parent, key.name.0, key.until.0));
+        }
+        self.hold(told.is_empty(), || format!("changes tell of history that is not there: {told:?}"));
         Ok(())
     }
 

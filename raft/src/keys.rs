@@ -5,7 +5,9 @@
 //! made of; keys of one kind sort as the tuples of their parts; kind numbers and families never change.
 
 mod answer;
+mod audit;
 mod by_id;
+mod change;
 mod chunk;
 mod cluster;
 mod condemned;
@@ -20,14 +22,21 @@ mod gone;
 mod grant;
 mod group;
 mod history;
+mod idempotent;
 mod inline;
 mod job;
 mod join_token;
+mod lock;
 mod manifest;
+mod meta_value;
+mod namespace;
 mod node;
 mod part;
 mod pg;
+mod policy;
 mod pool;
+mod prune_due;
+mod reap;
 mod repair;
 mod session;
 mod singleton;
@@ -35,6 +44,7 @@ mod sums;
 mod token;
 mod upload_expiry;
 mod user;
+mod user_note;
 #[cfg(test)]
 mod vectors;
 mod version;
@@ -46,7 +56,9 @@ use prost::Message;
 use crate::store::{Family, StateError};
 
 pub use answer::AnswerKey;
+pub use audit::AuditKey;
 pub use by_id::ByIdKey;
+pub use change::ChangeKey;
 pub use chunk::ChunkKey;
 pub use cluster::ClusterKey;
 pub use condemned::CondemnedKey;
@@ -61,21 +73,31 @@ pub use gone::GoneKey;
 pub use grant::{GrantByWorkspaceKey, GrantKey};
 pub use group::GroupKey;
 pub use history::HistoryKey;
+pub use idempotent::{IdempotentExpiryKey, IdempotentKey};
 pub use inline::inline;
 pub use job::{JobByStateKey, JobKey};
 pub use join_token::JoinTokenKey;
+pub use lock::{LockExpiryKey, LockKey};
 pub use manifest::ManifestKey;
+pub use meta_value::MetaValueKey;
+pub use namespace::NamespaceKey;
 pub use node::NodeKey;
 pub use part::{Descending, KeyPart, NameRest, NameThen};
 pub use pg::PgKey;
+pub use policy::PolicyKey;
 pub use pool::PoolKey;
+pub use prune_due::PruneDueKey;
+pub use reap::ReapKey;
 pub use repair::RepairKey;
 pub use session::SessionKey;
-pub use singleton::{AppliedIndexKey, FormatKey, HorizonKey, RightsIndexKey, StampKey, TotalsKey, applied};
+pub use singleton::{
+    AppliedIndexKey, FeedBeginKey, FormatKey, HistoryHorizonKey, HorizonKey, LimitsKey, RightsIndexKey, StampKey, TotalsKey, applied,
+};
 pub use sums::SumsKey;
 pub use token::{TokenByIdKey, TokenByUserKey, TokenExpiryKey, TokenKey};
 pub use upload_expiry::UploadExpiryKey;
 pub use user::{UserByLoginKey, UserKey};
+pub use user_note::UserNoteKey;
 pub use version::{VersionByIdKey, VersionKey};
 pub use workspace::{WorkspaceBySlugKey, WorkspaceKey};
 
@@ -96,12 +118,24 @@ pub enum Kind {
     Session = 8,
     Answer = 9,
     Format = 10,
+    Idempotent = 11,
+    IdempotentExpiry = 12,
+    HistoryHorizon = 13,
+    Limits = 14,
+    Audit = 15,
     Current = 16,
     History = 17,
     Gone = 18,
     ById = 19,
     Sums = 20,
     EntryMeta = 21,
+    Change = 22,
+    Lock = 23,
+    LockExpiry = 24,
+    Reap = 25,
+    MetaValue = 26,
+    UserNote = 27,
+    FeedBegin = 28,
     Version = 32,
     VersionById = 33,
     Content = 34,
@@ -111,6 +145,7 @@ pub enum Kind {
     Delete = 38,
     Condemned = 39,
     UploadExpiry = 40,
+    PruneDue = 41,
     Inline = 48,
     Cluster = 64,
     Node = 65,
@@ -134,6 +169,8 @@ pub enum Kind {
     WorkspaceBySlug = 83,
     Job = 84,
     JobByState = 85,
+    Policy = 86,
+    Namespace = 87,
 }
 
 impl Kind {

@@ -103,6 +103,8 @@ pub struct MetadataOptions {
     pub session_sweep_interval: Duration,
     /// How often the leader of a datasource's group has expired uploads ended.
     pub upload_sweep_interval: Duration,
+    /// How often the leader of a datasource's group prunes versions and history, and takes apart what was deleted.
+    pub prune_sweep_interval: Duration,
 }
 
 impl fmt::Debug for MetadataOptions {
@@ -161,6 +163,7 @@ impl MetadataOptions {
             clock_interval: Duration::from_secs(2),
             session_sweep_interval: Duration::from_secs(10 * 60),
             upload_sweep_interval: Duration::from_secs(60),
+            prune_sweep_interval: Duration::from_secs(10),
         }
     }
 
@@ -192,6 +195,7 @@ impl MetadataOptions {
             || self.clock_interval.is_zero()
             || self.session_sweep_interval.is_zero()
             || self.upload_sweep_interval.is_zero()
+            || self.prune_sweep_interval.is_zero()
         {
             faults.push("an interval of nothing".to_owned());
         }

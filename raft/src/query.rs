@@ -5,7 +5,12 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod content;
+mod diff;
+mod feed;
 mod list;
+mod meta;
+mod past;
+mod prune;
 mod queues;
 mod versions;
 mod walk;
@@ -29,7 +34,10 @@ use crate::wire::meta::v1::{Absence, Answer, ChunkQuery, EntryPath, LocateAnswer
 pub fn answer(state: &dyn ReadState, kind: GroupKind, query: &Query) -> Result<Answer, StateError> {
     let found = match kind {
         GroupKind::Datasource(_) => find(state, query)?,
-        GroupKind::System => absent(0),
+        GroupKind::System => match &query.what {
+            Some(What::Audit(query)) => feed::audit(state, query)?,
+            Some(_) | None => absent(0),
+        },
     };
     Ok(Answer {
         index: read::get(state, &AppliedIndexKey {})?.unwrap_or(0),
@@ -52,10 +60,24 @@ fn find(state: &dyn ReadState, query: &Query) -> Result<Found, StateError> {
         Some(What::Locate(query)) => locate(state, query),
         Some(What::Walk(query)) => walk::walk(state, query),
         Some(What::Condemned(query)) => queues::condemned(state, query),
+        Some(What::Changes(query)) => feed::changes(state, query),
+        Some(What::Audit(query)) => feed::audit(state, query),
+        Some(What::Diff(query)) => diff::diff(state, query),
+        Some(What::Prune(query)) => prune::preview(state, query),
+        Some(What::Meta(query)) => meta::meta(state, query),
+        Some(What::Locks(_) | What::Bins(_)) => Ok(absent(0)),
     }
 }
 
 fn stat(state: &dyn ReadState, query: &StatQuery) -> Result<Found, StateError> {
+    if query.at != 0 {
+        return Ok(match past::look_up(state, query.path.as_ref(), query.at)? {
+            Ok(located) => {
+                Found::Entry(past::show(located.place.as_ref().map(|(parent, name)| (*parent, name.as_str())), &located.current)?)
+            }
+            Err(absence) => Found::Absence(absence),
+        });
+    }
     let located = match look_up(state, query.path.as_ref())? {
         Ok(located) => located,
         Err(absence) => return Ok(Found::Absence(absence)),

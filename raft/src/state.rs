@@ -6,14 +6,19 @@
 #![deny(clippy::wildcard_enum_match_arm, clippy::float_arithmetic)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+pub(crate) mod audit;
 pub(crate) mod chunk;
 pub(crate) mod content;
 pub(crate) mod entry;
+pub(crate) mod feed;
+pub(crate) mod idempotent;
 pub(crate) mod limits;
 pub(crate) mod manifest;
 pub(crate) mod overlay;
 pub(crate) mod path;
+pub mod policy;
 pub(crate) mod precondition;
+pub(crate) mod quota;
 pub(crate) mod read;
 pub(crate) mod recovered;
 pub(crate) mod rejection;
@@ -21,6 +26,8 @@ pub mod rights;
 pub(crate) mod session;
 pub(crate) mod transaction;
 pub(crate) mod tree;
+
+pub use crate::command::described;
 
 use skep_placement::ids::{DatasourceId, GroupId};
 

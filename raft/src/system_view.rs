@@ -10,14 +10,14 @@ use skep_placement::ids::{DatasourceId, DeviceId, GroupId, NodeId, PgId, PoolId,
 
 use crate::keys::{
     AppliedIndexKey, ClusterKey, DatasourceByNameKey, DatasourceKey, DeviceKey, GrantByWorkspaceKey, GrantKey, GroupKey, JobByStateKey,
-    JobKey, JoinTokenKey, KeyPart, NameRest, NodeKey, PgKey, PoolKey, StampKey, StateKey, TokenByUserKey, TokenKey, UserByLoginKey,
-    UserKey, WorkspaceBySlugKey, WorkspaceKey,
+    JobKey, JoinTokenKey, KeyPart, Kind, NameRest, NodeKey, PgKey, PolicyKey, PoolKey, StampKey, StateKey, TokenByUserKey, TokenKey,
+    UserByLoginKey, UserKey, WorkspaceBySlugKey, WorkspaceKey,
 };
-use crate::state::read;
+use crate::state::{policy, read};
 use crate::store::{Changes, Direction, Family, MemoryStore, ReadState, StateError, StateStore};
 use crate::wire::meta::v1::{
     ClusterRecord, DatasourceRecord, DeviceRecord, GrantRecord, GroupRecord, JobRecord, JobState, JoinTokenRecord, NodeRecord, PgRecord,
-    PoolRecord, TokenRecord, UserRecord, WorkspaceRecord,
+    PoolRecord, TokenRecord, UserRecord, VersioningPolicyRecord, WorkspaceRecord,
 };
 
 /// A view on the system group. Cheap to clone; while one lives, its moment is kept.
@@ -56,7 +56,13 @@ impl SystemView {
         for family in Family::ALL {
             for row in self.0.scan(family, Bound::Unbounded, Bound::Unbounded, Direction::Forward) {
                 let (key, value) = row?;
-                changes.put(family, key, value);
+                // Nothing is decided by these, and they grow.
+                let is_needed = ![Kind::Audit, Kind::Answer, Kind::Idempotent, Kind::IdempotentExpiry]
+                    .iter()
+                    .any(|kind| key.first() == Some(&kind.number()));
+                if is_needed {
+                    changes.put(family, key, value);
+                }
             }
         }
         let store = MemoryStore::new();
@@ -135,6 +141,29 @@ impl SystemView {
     /// All placement groups of a pool, by index.
     pub fn pgs(&self, pool: PoolId) -> Result<Vec<PgRecord>, StateError> {
         self.all::<PgKey>(&[&pool])
+    }
+
+    /// A versioning policy, also one that every cluster has.
+    pub fn policy(&self, id: RecordId) -> Result<Option<VersioningPolicyRecord>, StateError> {
+        let built_in = policy::built_in().into_iter().find(|policy| policy.id.as_ref() == id.0.as_slice());
+        if built_in.is_some() { Ok(built_in) } else { self.one(&PolicyKey { policy: id }) }
+    }
+
+    /// All versioning policies, those that every cluster has first.
+    pub fn policies(&self) -> Result<Vec<VersioningPolicyRecord>, StateError> {
+        let mut policies = policy::built_in();
+        policies.extend(self.all::<PolicyKey>(&[])?);
+        Ok(policies)
+    }
+
+    /// The policy that a datasource's files are kept by: everything, where it names none.
+    pub fn policy_of(&self, datasource: &DatasourceRecord) -> Result<VersioningPolicyRecord, StateError> {
+        match RecordId::try_from(datasource.policy.as_ref()) {
+            Ok(id) => self
+                .policy(id)?
+                .ok_or_else(|| StateError::corrupt(format!("datasource {} names the policy {id}, which is not there", datasource.name))),
+            Err(_none) => Ok(policy::built_in().into_iter().next().unwrap_or_default()),
+        }
     }
 
     /// A datasource.

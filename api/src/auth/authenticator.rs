@@ -40,9 +40,17 @@ enum Means {
 pub struct SignedIn {
     identity: Identity,
     means: Means,
+    /// Bytes and entries in each folder of the user's own; 0: no limit.
+    quota: (u64, u64),
 }
 
 impl SignedIn {
+    /// How many bytes and entries each folder of the user's own may hold; 0: no limit.
+    #[must_use]
+    pub fn quota(&self) -> (u64, u64) {
+        self.quota
+    }
+
     /// Who it is, for decisions.
     #[must_use]
     pub fn identity(&self) -> &Identity {
@@ -70,13 +78,13 @@ impl SignedIn {
     pub fn of_job(view: &SystemView, job: &JobRecord) -> Result<Self, Failure> {
         let id = RecordId::try_from(job.user.as_ref()).map_err(|_bad_id| gone())?;
         let user = view.user(id)?.ok_or_else(gone)?;
-        Ok(Self { identity: identity_of(&user, Bound::ToUser, Vec::new())?, means: Means::Job })
+        Ok(Self { identity: identity_of(&user, Bound::ToUser, Vec::new())?, means: Means::Job, quota: quota_of(&user) })
     }
 
     /// A shell on a node.
     pub(crate) fn operator() -> Self {
         let identity = Identity { user: RecordId::default(), login: "operator".to_owned(), admin: true, revision: 0, scopes: Vec::new() };
-        Self { identity, means: Means::Operator }
+        Self { identity, means: Means::Operator, quota: (0, 0) }
     }
 
     /// The same as it is now.
@@ -161,7 +169,11 @@ impl Authenticator {
         if let Some(user) = user.as_ref().filter(|user| !user.disabled) {
             let account = Account { login, revision: user.revision };
             if self.remembered.knows(account, password, now) {
-                return Ok(SignedIn { identity: identity_of(user, Bound::ToRevision, Vec::new())?, means: Means::Password });
+                return Ok(SignedIn {
+                    identity: identity_of(user, Bound::ToRevision, Vec::new())?,
+                    means: Means::Password,
+                    quota: quota_of(user),
+                });
             }
         }
         self.attempts.admit(login, asking.remote, now)?;
@@ -174,7 +186,7 @@ impl Authenticator {
         };
         self.attempts.succeeded(login, asking.remote);
         self.remembered.remember(Account { login, revision: user.revision }, password, now);
-        Ok(SignedIn { identity: identity_of(&user, Bound::ToRevision, Vec::new())?, means: Means::Password })
+        Ok(SignedIn { identity: identity_of(&user, Bound::ToRevision, Vec::new())?, means: Means::Password, quota: quota_of(&user) })
     }
 
     fn by_token(&self, token: &Secret, login: Option<&str>, asking: Asking<'_>) -> Result<SignedIn, Failure> {
@@ -211,7 +223,8 @@ fn by_token_hash(view: &SystemView, hash: [u8; 32], now_micros: u64) -> Result<S
     if bound == Bound::ToRevision && record.user_revision != user.revision {
         return Err(Failure::new(ErrorCode::Unauthorized, "the account has changed since this session began; sign in again"));
     }
-    Ok(SignedIn { identity: identity_of(&user, bound, record.scopes)?, means: Means::Token { hash } })
+    let quota = quota_of(&user);
+    Ok(SignedIn { identity: identity_of(&user, bound, record.scopes)?, means: Means::Token { hash }, quota })
 }
 
 /// How long an identity holds.
@@ -221,6 +234,10 @@ enum Bound {
     ToRevision,
     /// As long as the account is there and not disabled.
     ToUser,
+}
+
+fn quota_of(user: &UserRecord) -> (u64, u64) {
+    (user.quota_bytes, user.quota_entries)
 }
 
 fn identity_of(user: &UserRecord, bound: Bound, scopes: Vec<String>) -> Result<Identity, Failure> {

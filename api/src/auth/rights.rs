@@ -11,7 +11,7 @@ use skep_placement::ids::RecordId;
 use skep_raft::handle::Metadata;
 use skep_raft::state::rights::{self, Decision, Denial};
 use skep_raft::system_view::SystemView;
-use skep_raft::wire::meta::v1::Actor;
+use skep_raft::wire::meta::v1::{Actor, QuotaLimit};
 use tokio::time::Instant;
 
 use crate::auth::authenticator::SignedIn;
@@ -30,6 +30,14 @@ pub trait Subject: Send + Sync {
     fn resource(&self) -> rights::Resource;
     /// Its name for people.
     fn shown(&self) -> String;
+    /// It is looked at as it was, and so cannot be changed.
+    fn is_past(&self) -> bool {
+        false
+    }
+    /// How much may lie there after a change.
+    fn quotas(&self) -> Vec<QuotaLimit> {
+        Vec::new()
+    }
 }
 
 /// Defines an action's type.
@@ -213,6 +221,11 @@ impl<A: Action, S: Subject> Authorized<A, S> {
         &self.who
     }
 
+    /// The limits that a change of the subject is held to, as they were when this was decided.
+    pub fn quotas(&self) -> Vec<QuotaLimit> {
+        self.subject.quotas()
+    }
+
     /// The same for commands.
     pub fn actor(&self) -> Actor {
         self.who.actor()
@@ -232,6 +245,10 @@ impl Authorized<Administer, Cluster> {
 }
 
 fn decide_value(view: &SystemView, who: &SignedIn, action: rights::Action, subject: &impl Subject) -> Result<(), Failure> {
+    if subject.is_past() && matches!(action, rights::Action::WriteTree | rights::Action::WriteContent) {
+        let why = format!("{}: the past is only to look at; restore it, or copy from it", subject.shown());
+        return Err(Failure::new(ErrorCode::Forbidden, why));
+    }
     let resource = subject.resource();
     let Decision::Denied { reason } = rights::decide(view, who.identity(), action, &resource)? else { return Ok(()) };
     if matches!(reason, Denial::NoUser | Denial::Disabled | Denial::Revised) {

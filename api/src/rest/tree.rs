@@ -5,6 +5,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::HeaderMap;
 use serde_json::Value;
+use skep_raft::wire::meta::v1::Precondition;
 
 use super::messages::{
     BackgroundJob, CreateNodesRequest, DeleteNodesRequest, DeleteNodesResponse, HeadNodeResponse, NodesCollection, RestError, SentNode,
@@ -17,6 +18,7 @@ use crate::auth::rights::{ReadTree, WriteContent, WriteTree};
 use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
 use crate::ports::ByteStream;
+use crate::service::batch::Step;
 use crate::service::content::PutRequest;
 use crate::service::jobs::job_name;
 use crate::service::place::Place;
@@ -68,6 +70,9 @@ pub(crate) async fn create(State(_app): State<App>, request: RestRequest) -> Res
         return Err(Failure::new(ErrorCode::Unsupported, "TemplateUUID: this server has no templates").into());
     }
     check_count(message.nodes.len())?;
+    if let Some(children) = create_at_once(&caller, &message).await? {
+        return Ok(answer(NodesCollection { children }));
+    }
     let mut children = Vec::with_capacity(message.nodes.len());
     for sent in &message.nodes {
         let path: UserPath = sent.path.parse()?;
@@ -84,6 +89,50 @@ pub(crate) async fn create(State(_app): State<App>, request: RestRequest) -> Res
     Ok(answer(NodesCollection { children }))
 }
 
+/// Several nodes of one datasource by one command; nothing for those that take more.
+async fn create_at_once(caller: &Caller, message: &CreateNodesRequest) -> Result<Option<Vec<TreeNode>>, Failure> {
+    if message.nodes.len() < 2 {
+        return Ok(None);
+    }
+    let mut steps = Vec::with_capacity(message.nodes.len());
+    let mut places: Vec<Place> = Vec::with_capacity(message.nodes.len());
+    for sent in &message.nodes {
+        let path: UserPath = sent.path.parse()?;
+        let step = match sent.kind.as_deref() {
+            Some("COLLECTION") => {
+                Step::CreateFolder { at: caller.at::<WriteTree>(&path)?, recursive: message.recursive, mtime: micros(sent.mtime) }
+            }
+            Some("LEAF") => Step::PutFile {
+                at: caller.at::<WriteContent>(&path)?,
+                bytes: Bytes::from(contents_of(sent)),
+                mtime: micros(sent.mtime),
+                recursive: message.recursive,
+                condition: Some(Precondition { must_not_exist: true, ..Precondition::default() }),
+            },
+            _ => return Ok(None),
+        };
+        let place = caller.place(path)?;
+        let is_large = matches!(&step, Step::PutFile { bytes, .. } if bytes.len() > skep_placement::limits::INLINE_LENGTH_BYTES_MAX);
+        if is_large || places.first().is_some_and(|first| first.datasource() != place.datasource()) {
+            return Ok(None);
+        }
+        steps.push(step);
+        places.push(place);
+    }
+    let entries = caller.service().batch(steps, &caller.context().continued()).await.map_err(|failure| match failure.code {
+        // The only condition is that nothing has the name.
+        ErrorCode::PreconditionFailed => Failure { code: ErrorCode::AlreadyExists, ..failure },
+        _ => failure,
+    })?;
+    Ok(Some(entries.iter().zip(&places).map(|(entry, place)| entry_node(entry, place, true)).collect()))
+}
+
+/// The text of a new file. The value is a JSON text; some clients send the plain text.
+fn contents_of(sent: &SentNode) -> String {
+    let Some(text) = sent.meta_store.get("Contents") else { return String::new() };
+    serde_json::from_str::<Value>(text).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_else(|| text.clone())
+}
+
 async fn create_folder(caller: &Caller, path: &UserPath, sent: &SentNode, recursive: bool) -> Result<TreeNode, Failure> {
     let proof = caller.at::<WriteTree>(path)?;
     let place = proof.subject().clone();
@@ -93,16 +142,10 @@ async fn create_folder(caller: &Caller, path: &UserPath, sent: &SentNode, recurs
 }
 
 async fn create_file(caller: &Caller, path: &UserPath, sent: &SentNode, recursive: bool) -> Result<TreeNode, Failure> {
-    let contents = match sent.meta_store.get("Contents") {
-        None => String::new(),
-        // The value is a JSON text; some clients send the plain text.
-        Some(text) => {
-            serde_json::from_str::<Value>(text).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_else(|| text.clone())
-        }
-    };
+    let contents = contents_of(sent);
     let proof = caller.at::<WriteContent>(path)?;
     let place = proof.subject().clone();
-    let condition = skep_raft::wire::meta::v1::Precondition { must_not_exist: true, ..Default::default() };
+    let condition = Precondition { must_not_exist: true, ..Precondition::default() };
     let request = PutRequest {
         expected_length: u64::try_from(contents.len()).ok(),
         mtime: micros(sent.mtime),

@@ -34,6 +34,8 @@ impl FromRequest<App> for RestRequest {
         let context = parts.extensions.get::<RequestContext>().cloned();
         let context = context.ok_or_else(|| Failure::new(ErrorCode::Internal, "the request has no context"))?;
         let body = read_whole(body, app.options().json_body_bytes).await?;
+        let repeatable = context.repeatable.as_ref().map(|repeatable| repeatable.with(&body));
+        let context = context.repeatable(repeatable);
         Ok(Self { app: app.clone(), context, headers: parts.headers, body })
     }
 }

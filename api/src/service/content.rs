@@ -10,7 +10,8 @@ use futures_util::{Stream, StreamExt, stream};
 use skep_placement::ids::{DatasourceId, VersionId};
 use skep_raft::errors::ProposeError;
 use skep_raft::wire::meta::v1::{
-    ContentAnswer, ContentQuery, Entry, NewContent, Precondition, PutFile, TreeCommand, VersionRecord, answer, command, query, tree_command,
+    Command, ContentAnswer, ContentQuery, Entry, NewContent, Precondition, PutFile, TreeCommand, VersionRecord, answer, command, query,
+    tree_command,
 };
 
 use super::tree::{StatRequest, absent_or_fault, is_folder, parent_fault};
@@ -202,10 +203,13 @@ impl Service {
         let place = proof.subject().clone();
         let what = tree_command::What::PutFile(self.put_command(&place, &request, &written));
         let what = command::What::Tree(TreeCommand { what: Some(what) });
-        let command = command_of(proof.actor(), proof.index(), what, context);
+        let command = Command { quotas: proof.quotas(), ..command_of(proof.actor(), proof.index(), what, context) };
         match self.metadata().propose(place.group(), command, context.deadline()).await {
             Ok(proposed) => {
-                if !proposed.done.surplus.is_empty() {
+                if proposed.done.replayed {
+                    // The first request's bytes were committed; these are nobody's.
+                    self.chunks().abandon(place.datasource(), written).await;
+                } else if !proposed.done.surplus.is_empty() {
                     self.chunks().discard(place.datasource(), proposed.done.surplus.clone());
                 }
                 let created = proposed.done.created;
@@ -239,6 +243,14 @@ impl Service {
         }
     }
 
+    /// Why the content of a version that was there cannot be had.
+    fn pruned(&self, place: &Place) -> Failure {
+        let view = self.metadata().system_stale();
+        let policy = view.datasource(place.datasource()).ok().flatten().and_then(|datasource| view.policy_of(&datasource).ok());
+        let policy = policy.map_or_else(String::new, |policy| format!(" by the versioning policy {:?}", policy.name));
+        Failure::new(ErrorCode::Gone, format!("{}: this content is not kept any more{policy}", place.path()))
+    }
+
     async fn ask_content(
         &self,
         proof: &mut Authorized<ReadContent, Place>,
@@ -251,10 +263,12 @@ impl Service {
             offset: request.offset,
             length: request.length,
             chunks_max: limits::CHUNKS_PER_PAGE,
-            content: 0,
+            at: if request.version.is_some() { 0 } else { proof.subject().instant() },
+            ..ContentQuery::default()
         };
         let answer = self.ask(proof, query::What::Content(question), context).await?;
         match answer.what {
+            Some(answer::What::Absence(absence)) if absence.pruned => Err(self.pruned(proof.subject())),
             Some(answer::What::Content(content)) => Ok(content),
             Some(answer::What::Entry(entry)) if is_folder(&entry) => {
                 Err(Failure::new(ErrorCode::IsAFolder, format!("{}: this is a folder, not a file", proof.subject().path())))

@@ -119,6 +119,7 @@ impl FolderReader {
             kind: self.request.kind.unwrap_or(EntryKind::Unspecified).into(),
             skip,
             count_total,
+            at: self.proof.subject().instant(),
         };
         let answer = self.service.ask(&mut self.proof, query::What::List(question), &self.context).await?;
         let mut page = match answer.what {

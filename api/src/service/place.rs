@@ -5,11 +5,12 @@ use std::sync::Arc;
 use skep_placement::ids::{DatasourceId, GroupId, RecordId};
 use skep_raft::state::rights;
 use skep_raft::system_view::SystemView;
-use skep_raft::wire::meta::v1::{EntryPath, WorkspaceRecord};
+use skep_raft::wire::meta::v1::{EntryPath, QuotaLimit, WorkspaceRecord};
 
 use crate::auth::authenticator::SignedIn;
 use crate::auth::rights::Subject;
 use crate::error_code::{ErrorCode, Failure};
+use crate::service::instant;
 use crate::service::user_path::UserPath;
 
 /// The name of the folder that takes what is deleted.
@@ -25,6 +26,10 @@ pub struct Place {
     root: EntryPath,
     /// The user whose own folder the root is.
     home_of: Option<RecordId>,
+    /// What the user's own folder may hold, where the user has a limit.
+    user_quota: Option<QuotaLimit>,
+    /// The instant that is looked at, as a stamp; none: now.
+    at: Option<u64>,
     path: UserPath,
 }
 
@@ -36,14 +41,46 @@ impl Subject for Place {
     fn shown(&self) -> String {
         self.path.to_string()
     }
+
+    fn is_past(&self) -> bool {
+        self.at.is_some()
+    }
+
+    /// Of the workspace; of one with a folder for each user, of each.
+    fn quotas(&self) -> Vec<QuotaLimit> {
+        let (bytes_max, entries_max) = (self.workspace.quota_bytes, self.workspace.quota_entries);
+        let mut quotas = Vec::new();
+        if bytes_max != 0 || entries_max != 0 {
+            let name = format!("the workspace {}", self.workspace.slug);
+            quotas.push(QuotaLimit { root: Some(self.root()), bytes_max, entries_max, name });
+        }
+        quotas.extend(self.user_quota.clone());
+        quotas
+    }
 }
 
 impl Place {
     /// Finds the place of a path that names a workspace.
     pub(crate) fn find(view: &SystemView, who: &SignedIn, path: UserPath) -> Result<Self, Failure> {
         let slug = path.slug().ok_or_else(|| Failure::new(ErrorCode::BadRequest, "name a workspace: the path is empty"))?;
-        let workspace = view.workspace_by_slug(slug)?.ok_or_else(|| Failure::not_found(slug))?;
-        Self::in_workspace(workspace, who, path)
+        if let Some(workspace) = view.workspace_by_slug(slug)? {
+            return Self::in_workspace(workspace, who, path);
+        }
+        // `slug@time` is the workspace as it was.
+        let (plain, time) = slug.rsplit_once('@').ok_or_else(|| Failure::not_found(slug))?;
+        let workspace = view.workspace_by_slug(plain)?.ok_or_else(|| Failure::not_found(slug))?;
+        let at = instant::parse(time).map_err(|failure| failure.at(slug))?;
+        Ok(Self::in_workspace(workspace, who, path)?.at(at))
+    }
+
+    /// The same place as it was at an instant, a stamp. Only to look at.
+    pub(crate) fn at(self, at: u64) -> Self {
+        Self { at: Some(at), ..self }
+    }
+
+    /// The instant that is looked at for questions; 0: now.
+    pub(crate) fn instant(&self) -> u64 {
+        self.at.unwrap_or(0)
     }
 
     /// The place of a path in a workspace that was read already.
@@ -62,7 +99,12 @@ impl Place {
             entry.names.push(who.identity().login.clone());
             home_of = Some(who.identity().user);
         }
-        Ok(Self { workspace_id, datasource, root: entry, home_of, path, workspace: Arc::new(workspace) })
+        let (bytes_max, entries_max) = who.quota();
+        let user_quota = (home_of.is_some() && (bytes_max != 0 || entries_max != 0)).then(|| {
+            let name = format!("the user {}", who.identity().login);
+            QuotaLimit { root: Some(entry.clone()), bytes_max, entries_max, name }
+        });
+        Ok(Self { workspace_id, datasource, root: entry, home_of, user_quota, at: None, path, workspace: Arc::new(workspace) })
     }
 
     /// The workspace.

@@ -60,7 +60,8 @@ impl Service {
         let id = record_id(&record.id);
         let put = PutToken { token: Some(record), lifetime_seconds: lifetime.as_secs() };
         let what = command::What::Identity(IdentityCommand { what: Some(identity_command::What::PutToken(put)) });
-        let proposed = self.propose(&proof, GroupId::SYSTEM, what, context).await?;
+        // A secret is told once.
+        let proposed = self.propose(&proof, GroupId::SYSTEM, what, &context.once()).await?;
         Ok(NewToken { id, secret, expires_at: Some(ends(proposed.stamp, lifetime)) })
     }
 
@@ -165,7 +166,7 @@ impl Service {
         let lifetime_seconds = record.auto_refresh_seconds;
         let put = PutToken { token: Some(record), lifetime_seconds };
         let what = command::What::Identity(IdentityCommand { what: Some(identity_command::What::PutToken(put)) });
-        let command = command_of(who.actor(), view.index()?, what, context);
+        let command = command_of(who.actor(), view.index()?, what, &context.once());
         self.metadata().propose(GroupId::SYSTEM, command, context.deadline()).await?;
         Ok(())
     }
@@ -198,7 +199,7 @@ impl Service {
         let id = record_id(&record.id);
         let put = PutToken { token: Some(record), lifetime_seconds: lifetime.map_or(0, |lifetime| lifetime.as_secs()) };
         let what = command::What::Identity(IdentityCommand { what: Some(identity_command::What::PutToken(put)) });
-        let proposed = self.propose(proof, GroupId::SYSTEM, what, context).await?;
+        let proposed = self.propose(proof, GroupId::SYSTEM, what, &context.once()).await?;
         Ok(NewToken { id, secret, expires_at: lifetime.map(|lifetime| ends(proposed.stamp, lifetime)) })
     }
 

@@ -62,9 +62,10 @@ impl Service {
         request: StatRequest,
         context: &RequestContext,
     ) -> Result<Entry, Failure> {
-        match self.stat_if_there(&mut proof, request, context).await? {
-            Some(entry) => Ok(entry),
-            None => Err(Failure::not_found(&proof.subject().path().to_string())),
+        match self.look(&mut proof, request, context).await? {
+            Ok(entry) => Ok(entry),
+            Err(absence) if absence.horizon != 0 => Err(absent_or_fault(proof.subject(), Some(answer::What::Absence(absence)))),
+            Err(_absence) => Err(Failure::not_found(&proof.subject().path().to_string())),
         }
     }
 
@@ -128,7 +129,7 @@ impl Service {
         if place.is_workspace_root() {
             return Err(Failure::new(ErrorCode::Forbidden, format!("{}: a workspace is not deleted as a folder", place.path())));
         }
-        let permanently = request.permanently || place.is_in_recycle_bin();
+        let permanently = request.permanently || place.is_in_recycle_bin() || place.workspace().skip_recycle;
         let note = serde_json::Value::String(place.path().to_string()).to_string();
         let command = DeleteEntry {
             path: Some(place.entry()),
@@ -171,7 +172,7 @@ impl Service {
         request: StatRequest,
         context: &RequestContext,
     ) -> Result<Result<Entry, Absence>, Failure> {
-        let question = StatQuery { path: Some(proof.subject().entry()), with_meta: request.with_meta };
+        let question = StatQuery { path: Some(proof.subject().entry()), with_meta: request.with_meta, at: proof.subject().instant() };
         let answer = self.ask(proof, query::What::Stat(question), context).await?;
         match answer.what {
             Some(answer::What::Entry(entry)) => Ok(Ok(entry)),
@@ -191,7 +192,7 @@ impl Service {
         let group = proof.subject().group();
         let question = Query { what: Some(what) };
         let mut answer = self.metadata().query(group, question.clone(), context.deadline()).await?;
-        if home_is_missing(proof.subject(), &answer) {
+        if home_is_missing(proof.subject(), &answer) && proof.subject().instant() == 0 {
             self.make_home(proof, context).await?;
             answer = self.metadata().query(group, question, context.deadline()).await?;
         }
@@ -257,8 +258,12 @@ fn home_is_missing(place: &Place, answer: &Answer) -> bool {
 pub(crate) fn absent_or_fault(place: &Place, what: Option<answer::What>) -> Failure {
     let shown = place.path().to_string();
     match what {
+        Some(answer::What::Absence(absence)) if absence.horizon != 0 => {
+            let why = format!("{shown}: history reaches back to {} only", super::instant::show(absence.horizon));
+            Failure::new(ErrorCode::OutsideRetention, why)
+        }
         Some(answer::What::Absence(absence)) if absence.unavailable_version => {
-            Failure::new(ErrorCode::Gone, format!("{shown}: this version is not kept any more"))
+            Failure::new(ErrorCode::VersionNotFound, format!("{shown}: the file has no such version; it may have been deleted or pruned"))
         }
         Some(answer::What::Absence(absence)) if !absence.not_a_folder && is_whole_path(place, absence.depth) => {
             Failure::new(ErrorCode::IsAFolder, format!("{shown}: this is a folder, not a file"))
@@ -311,7 +316,7 @@ mod tests {
     fn a_missing_parent_is_told_from_a_missing_entry() {
         let path = "files/a/b".parse().expect("a path");
         let place = Place::in_workspace(workspace("files", false), &SignedIn::operator(), path).expect("a place");
-        let absence = |depth, not_a_folder| Absence { depth, not_a_folder, unavailable_version: false };
+        let absence = |depth, not_a_folder| Absence { depth, not_a_folder, ..Absence::default() };
         assert!(parent_fault(&place, &absence(1, false)).is_none());
         assert_eq!(parent_fault(&place, &absence(0, false)).map(|fault| fault.code), Some(ErrorCode::ParentNotFound));
         assert_eq!(parent_fault(&place, &absence(1, true)).map(|fault| fault.code), Some(ErrorCode::NotAFolder));

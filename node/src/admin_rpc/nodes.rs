@@ -66,6 +66,7 @@ impl AdminParts {
             rights_index: proof.index(),
             request_id: call.context.request_id.to_string(),
             what: Some(meta::command::What::Cluster(meta::ClusterCommand { what: Some(what) })),
+            ..meta::Command::default()
         };
         let proposed = self.metadata.propose(GroupId::SYSTEM, command, call.context.deadline()).await;
         proposed.map_err(|error| status(error.into()))

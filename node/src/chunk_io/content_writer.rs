@@ -62,7 +62,7 @@ async fn abort_upload(shared: &Arc<Shared>, datasource: DatasourceId, upload: u6
 
 fn content_command(actor: meta::Actor, rights_index: u64, request_id: String, what: meta::content_command::What) -> meta::Command {
     let what = Some(meta::command::What::Content(meta::ContentCommand { what: Some(what) }));
-    meta::Command { actor: Some(actor), rights_index, request_id, what }
+    meta::Command { actor: Some(actor), rights_index, request_id, what, ..meta::Command::default() }
 }
 
 /// One chunk, full or cut, with the memory it holds.

@@ -88,10 +88,8 @@ fn add_workspaces(transaction: &mut Transaction<'_>, command: &InitCluster) -> R
             description: String::new(),
             scope: WorkspaceScope::Admin.into(),
             roots: vec![root],
-            created_at: 0,
             default_permission: Permission::ReadWrite.into(),
-            owner: bytes::Bytes::new(),
-            changed_at: 0,
+            ..WorkspaceRecord::default()
         };
         workspace::write(transaction, record, true)?;
     }

@@ -1,15 +1,18 @@
 //! Datasources and the groups that hold them.
 
 use bytes::Bytes;
-use skep_placement::ids::{DatasourceId, GroupId, NodeId, PoolId};
+use skep_placement::ids::{DatasourceId, GroupId, NodeId, PoolId, RecordId};
 
-use super::{cluster, node, placement};
-use crate::keys::{DatasourceByNameKey, DatasourceKey, GroupKey, NameRest};
-use crate::state::rejection::{Stop, invalid, refuse, required};
+use super::{cluster, node, placement, policy};
+use crate::keys::{DatasourceByNameKey, DatasourceKey, GroupKey, LimitsKey, NameRest};
+use crate::state::rejection::{Stop, id, invalid, refuse, required};
 use crate::state::transaction::Transaction;
 use crate::state::{limits, read};
 use crate::store::{Direction, StateError};
-use crate::wire::meta::v1::{CreateDatasource, DatasourceRecord, Done, GroupMember, GroupRecord, MemberRole, RejectionCode};
+use crate::wire::meta::v1::{
+    ChangeDatasource, CreateDatasource, DatasourceLimits, DatasourceRecord, Done, GroupMember, GroupRecord, MemberRole, RejectionCode,
+    SetDatasourceQuota,
+};
 
 /// Longest name of a datasource, in bytes.
 const NAME_BYTES_MAX: usize = 63;
@@ -65,10 +68,45 @@ pub(super) fn add(transaction: &mut Transaction<'_>, new: New<'_>, bootstrap: No
         quota_bytes: new.quota_bytes,
         degraded_writes_device: false,
         created_at: transaction.stamp(),
+        ..DatasourceRecord::default()
     };
     transaction.put(&DatasourceKey { datasource }, &record);
     transaction.put(&by_name, &datasource.0);
     Ok((datasource, raft_id))
+}
+
+/// Changes what is named of a datasource.
+pub(super) fn change(transaction: &mut Transaction<'_>, command: &ChangeDatasource) -> Result<Done, Stop> {
+    let key = DatasourceKey { datasource: DatasourceId(command.datasource) };
+    let not_found = || refuse(RejectionCode::NotFound, format!("there is no datasource {}", command.datasource));
+    let mut record = transaction.get(&key)?.ok_or_else(not_found)?;
+    if !command.policy.is_empty() && command.policy != record.policy {
+        let policy_id: RecordId = id(&command.policy, "policy id")?;
+        if !policy::exists(transaction, policy_id)? {
+            return Err(refuse(RejectionCode::NotFound, format!("there is no versioning policy with the id {policy_id}")));
+        }
+        record.policy = command.policy.clone();
+        record.policy_changed_at = transaction.stamp();
+    }
+    if command.set_quota {
+        (record.quota_bytes, record.quota_entries) = (command.quota_bytes, command.quota_entries);
+    }
+    if command.history_seconds != 0 {
+        record.history_seconds = command.history_seconds;
+    }
+    if command.set_recycle {
+        (record.recycle_seconds, record.recycle_bytes) = (command.recycle_seconds, command.recycle_bytes);
+    }
+    transaction.put(&key, &record);
+    Ok(Done { number: record.id, ..Done::default() })
+}
+
+/// Sets the limits that the datasource's own group enforces.
+pub(super) fn set_limits(transaction: &mut Transaction<'_>, command: &SetDatasourceQuota) -> Result<Done, Stop> {
+    let limits = transaction.get(&LimitsKey {})?.unwrap_or_default();
+    let (stored_bytes_max, entries_max) = (command.stored_bytes_max, command.entries_max);
+    transaction.put(&LimitsKey {}, &DatasourceLimits { stored_bytes_max, entries_max, ..limits });
+    Ok(Done::default())
 }
 
 /// Writes a group with one voter, which initialises it. Gives its Raft id.

@@ -3,11 +3,12 @@
 use skep_placement::ids::EntryId;
 
 use crate::keys::SumsKey;
+use crate::state::feed::{self, Told};
 use crate::state::rejection::{Stop, id, refuse};
 use crate::state::transaction::Transaction;
 use crate::state::tree::{self, Parents};
 use crate::state::{entry, path};
-use crate::wire::meta::v1::{CreateFolder, Done, EntryKind, FolderSums, OpenHidden, RejectionCode};
+use crate::wire::meta::v1::{ChangeKind, CreateFolder, Done, EntryKind, FolderSums, OpenHidden, RejectionCode};
 
 /// Makes a folder, and the folders above it that are missing if asked to.
 pub(super) fn create(transaction: &mut Transaction<'_>, command: &CreateFolder) -> Result<Done, Stop> {
@@ -32,6 +33,8 @@ pub(super) fn open_hidden(transaction: &mut Transaction<'_>, command: &OpenHidde
         tree::create(transaction, entry_id, None, EntryKind::Folder)?;
         let sums = FolderSums { changed_at: transaction.stamp(), ..FolderSums::default() };
         transaction.put(&SumsKey { folder: entry_id }, &sums);
+        let (kind, entry_kind) = (ChangeKind::Created, EntryKind::Folder);
+        feed::tell(transaction, Told { kind, entry: entry_id, entry_kind, current: None, to: None, from: None, superseded: false });
     }
     let located =
         path::existing(transaction.state(), Some(&crate::wire::meta::v1::EntryPath { base: command.entry.clone(), names: Vec::new() }))?;

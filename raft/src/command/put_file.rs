@@ -2,13 +2,15 @@
 
 use skep_placement::ids::{EntryId, VersionId};
 
+use super::prune;
 use crate::keys::{Descending, VersionByIdKey, VersionKey};
+use crate::state::feed::{self, Told};
 use crate::state::path::Located;
 use crate::state::rejection::{Stop, id, invalid, refuse, text};
 use crate::state::transaction::Transaction;
 use crate::state::tree::{self, Parents, Target, Weight};
 use crate::state::{content, entry, limits, precondition};
-use crate::wire::meta::v1::{Change, CurrentRecord, Done, EntryKind, PutFile, RejectionCode, VersionRecord};
+use crate::wire::meta::v1::{Change, ChangeKind, CurrentRecord, Done, EntryKind, PutFile, RejectionCode, VersionRecord};
 
 /// Commits a content as the current version of a path.
 pub(super) fn put(transaction: &mut Transaction<'_>, command: &PutFile) -> Result<Done, Stop> {
@@ -73,10 +75,12 @@ pub(super) fn new_file(
     tree::link(transaction, target.folder.entry, &target.name, &current);
     let chain = target.folder.chain_with_self();
     tree::add(transaction, &chain, Weight::file(version.size))?;
-    Ok(Located::linked(target.folder.entry, &target.name, current, chain)?)
+    let made = Located::linked(target.folder.entry, &target.name, current, chain)?;
+    feed::tell(transaction, Told::staying(ChangeKind::Created, &made, false));
+    Ok(made)
 }
 
-fn add_version(
+pub(super) fn add_version(
     transaction: &mut Transaction<'_>,
     target: &Target,
     existing: &Located,
@@ -84,12 +88,14 @@ fn add_version(
 ) -> Result<Located, Stop> {
     write_version(transaction, existing.entry, version)?;
     let parent = target.folder.entry;
-    tree::remember(transaction, parent, &target.name, &existing.current, Change::NewVersion);
+    let superseded = tree::remember(transaction, parent, &target.name, &existing.current, Change::NewVersion);
     let current = current_of(transaction, existing.entry, version);
     tree::link(transaction, parent, &target.name, &current);
     tree::subtract(transaction, &existing.chain, Weight { bytes: existing.current.size, ..Weight::NOTHING })?;
     tree::add(transaction, &existing.chain, Weight { bytes: version.size, ..Weight::NOTHING })?;
-    Ok(Located::linked(parent, &target.name, current, existing.chain.clone())?)
+    let changed = Located::linked(parent, &target.name, current, existing.chain.clone())?;
+    feed::tell(transaction, Told::staying(ChangeKind::NewVersion, &changed, superseded));
+    Ok(changed)
 }
 
 /// Writes a version under the next number of its file.
@@ -99,9 +105,13 @@ fn write_version(transaction: &mut Transaction<'_>, entry: EntryId, version: &mu
         return Err(invalid(format!("the version id {} was given out already", by_id.version)));
     }
     let (key, mut record) = tree::by_id(transaction, entry)?;
+    let stamp = transaction.stamp();
     record.last_version += 1;
     record.rights_index = transaction.rights_index();
     version.number = record.last_version;
+    if record.last_version > 1 {
+        prune::wait(transaction, entry, &mut record, stamp);
+    }
     transaction.put(&key, &record);
     transaction.put(&by_id, &version.number);
     transaction.put(&VersionKey { entry, number: Descending(version.number) }, version);

@@ -139,3 +139,7 @@ pub const RELEASE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How often it looks.
 pub const RELEASE_PAUSE: Duration = Duration::from_millis(5);
+/// Rows that one step of pruning may delete.
+pub const PRUNED_ROWS_MAX: u32 = 1_000;
+/// Steps of one kind in a row, before others have their turn.
+pub const PRUNING_STEPS_MAX: usize = 100;

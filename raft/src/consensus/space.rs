@@ -41,8 +41,21 @@ impl SpaceGauge {
 /// What goes on below the floor, on the reserve: whatever frees space or mends the cluster.
 fn goes_on_when_full(command: &Command) -> bool {
     match &command.what {
-        Some(command::What::OpenSession(_) | command::What::CloseSessions(_) | command::What::Cluster(_)) => true,
-        Some(command::What::Tree(TreeCommand { what })) => matches!(what, Some(tree_command::What::DeleteEntry(_))),
+        Some(command::What::OpenSession(_) | command::What::CloseSessions(_) | command::What::PruneMeta(_) | command::What::Cluster(_)) => {
+            true
+        }
+        Some(command::What::Tree(TreeCommand { what })) => matches!(
+            what,
+            Some(
+                tree_command::What::DeleteEntry(_)
+                    | tree_command::What::DeleteVersion(_)
+                    | tree_command::What::RemoveLock(_)
+                    | tree_command::What::ExpireLocks(_)
+                    | tree_command::What::PruneVersions(_)
+                    | tree_command::What::PruneHistory(_)
+                    | tree_command::What::ReapEntries(_)
+            )
+        ),
         Some(command::What::Content(ContentCommand { what })) => matches!(
             what,
             Some(

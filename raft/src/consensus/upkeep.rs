@@ -7,11 +7,13 @@ use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::Instant;
 
 use super::context::Context;
-use super::limits;
 use super::replica::Replica;
+use super::{limits, pruning};
 use crate::log::GroupKey;
 use crate::state::GroupKind;
-use crate::wire::meta::v1::{CloseSessions, Command, ContentCommand, ExpireUploads, command, content_command};
+use crate::wire::meta::v1::{
+    CloseSessions, Command, ContentCommand, Done, ExpireUploads, Outcome, PruneMeta, command, content_command, outcome,
+};
 
 /// Works until the replica stops.
 pub(crate) async fn look_after(context: Arc<Context>, replica: Arc<Replica>) {
@@ -75,12 +77,17 @@ async fn compact(context: &Context, replica: &Replica, pinned: bool, asked_at: &
 struct Sweeps {
     sessions: Instant,
     uploads: Instant,
+    pruning: Instant,
 }
 
 impl Sweeps {
     fn new(context: &Context) -> Self {
         let now = Instant::now();
-        Self { sessions: now + context.options.session_sweep_interval, uploads: now + context.options.upload_sweep_interval }
+        Self {
+            sessions: now + context.options.session_sweep_interval,
+            uploads: now + context.options.upload_sweep_interval,
+            pruning: now + context.options.prune_sweep_interval,
+        }
     }
 
     /// Proposes what is due. Nothing is lost if it fails: the next round does the same.
@@ -90,19 +97,35 @@ impl Sweeps {
             self.sessions = now + context.options.session_sweep_interval;
             let close = CloseSessions { unused_seconds: limits::SESSION_UNUSED_SECONDS };
             propose(context, replica, command::What::CloseSessions(close)).await;
+            propose(context, replica, command::What::PruneMeta(PruneMeta { limit: limits::PRUNED_ROWS_MAX })).await;
         }
         if now >= self.uploads && matches!(replica.kind, GroupKind::Datasource(_)) {
             self.uploads = now + context.options.upload_sweep_interval;
             let expire = content_command::What::ExpireUploads(ExpireUploads { limit: limits::EXPIRED_UPLOADS_MAX });
             propose(context, replica, command::What::Content(ContentCommand { what: Some(expire) })).await;
         }
+        if now >= self.pruning
+            && let GroupKind::Datasource(datasource) = replica.kind
+        {
+            self.pruning = now + context.options.prune_sweep_interval;
+            pruning::run(context, replica, datasource).await;
+        }
     }
 }
 
-async fn propose(context: &Arc<Context>, replica: &Replica, what: command::What) {
+/// Proposes what the leader decides by itself. What it gave; nothing if it was not done.
+pub(super) async fn propose(context: &Arc<Context>, replica: &Replica, what: command::What) -> Option<Done> {
     let command = Command { what: Some(what), ..Command::default() };
     let deadline = Instant::now() + limits::DEFAULT_DEADLINE;
-    if let Err(error) = context.propose_plain(replica.group, command, deadline).await {
-        tracing::debug!(group = %replica.group, %error, "a sweep was not done");
+    match context.propose_plain(replica.group, command, deadline).await {
+        Ok(Outcome { what: Some(outcome::What::Done(done)), .. }) => Some(done),
+        Ok(Outcome { what, .. }) => {
+            tracing::warn!(group = %replica.group, ?what, "a sweep was refused");
+            None
+        }
+        Err(error) => {
+            tracing::debug!(group = %replica.group, %error, "a sweep was not done");
+            None
+        }
     }
 }

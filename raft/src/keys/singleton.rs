@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Kind, state_key};
-use crate::wire::meta::v1::GroupTotals;
+use crate::wire::meta::v1::{DatasourceLimits, FeedPosition, GroupTotals};
 
 /// Where the consensus adapter keeps the applied id and the membership, as bytes of its own, in the family `Meta`.
 #[must_use]
@@ -35,4 +35,16 @@ state_key!(
 state_key!(
     /// The version of the format that the state is kept in.
     FormatKey {} in Meta, Format holds u64
+);
+state_key!(
+    /// The stamp that reads of the past may go back to.
+    HistoryHorizonKey {} in Meta, HistoryHorizon holds u64
+);
+state_key!(
+    /// Limits of the whole datasource.
+    LimitsKey {} in Meta, Limits holds DatasourceLimits
+);
+state_key!(
+    /// The place of the last change that is not kept any more.
+    FeedBeginKey {} in Meta, FeedBegin holds FeedPosition
 );

@@ -49,6 +49,19 @@ fn keys_of_groups_are_frozen() {
         ),
         (hex(&CondemnedKey { since: Stamp(9), chunk: CHUNK }), format!("270000000000000009{ef}")),
         (hex(&UploadExpiryKey { expires_at: Stamp(9), content: ContentId(7) }), "2800000000000000090000000000000007".to_owned()),
+        (hex(&PruneDueKey { due: Stamp(9), entry: ENTRY }), format!("290000000000000009{ab}")),
+        (hex(&IdempotentKey { key: [1; 32], step: [2; 32] }), format!("0b{}{}", "01".repeat(32), "02".repeat(32))),
+        (hex(&IdempotentExpiryKey { since: Stamp(9), key: [1; 32] }), format!("0c0000000000000009{}", "01".repeat(32))),
+        (hex(&HistoryHorizonKey {}), "0d".to_owned()),
+        (hex(&LimitsKey {}), "0e".to_owned()),
+        (hex(&AuditKey { index: 7, sub: 2 }), "0f000000000000000700000002".to_owned()),
+        (hex(&ChangeKey { index: 7, sub: 2 }), "16000000000000000700000002".to_owned()),
+        (hex(&LockKey { entry: ENTRY, token: [1; 16] }), format!("17{ab}{}", "01".repeat(16))),
+        (hex(&LockExpiryKey { expires_at: Stamp(9), entry: ENTRY, token: [1; 16] }), format!("180000000000000009{ab}{}", "01".repeat(16))),
+        (hex(&ReapKey { since: Stamp(9), entry: ENTRY }), format!("190000000000000009{ab}")),
+        (hex(&MetaValueKey { namespace: NameThen("n".to_owned()), hash: [3; 16], entry: ENTRY }), format!("1a6e00{}{ab}", "03".repeat(16))),
+        (hex(&UserNoteKey { user: RECORD, namespace: NameThen("n".to_owned()), entry: ENTRY }), format!("1b{}6e00{ab}", "cd".repeat(16))),
+        (hex(&FeedBeginKey {}), "1c".to_owned()),
     ];
     for (found, frozen) in vectors {
         assert_eq!(found, frozen);
@@ -84,6 +97,8 @@ fn keys_of_the_system_are_frozen() {
         (hex(&WorkspaceBySlugKey { slug: name() }), "536e".to_owned()),
         (hex(&JobKey { job: RECORD }), format!("54{cd}")),
         (hex(&JobByStateKey { state: 2, since: Stamp(5), job: RECORD }), format!("5502{}{cd}", eight(5))),
+        (hex(&PolicyKey { policy: RECORD }), format!("56{cd}")),
+        (hex(&NamespaceKey { name: name() }), "576e".to_owned()),
     ];
     for (found, frozen) in vectors {
         assert_eq!(found, frozen);

@@ -2,7 +2,7 @@
 
 use skep_placement::ids::{ChunkId, ContentId, VersionId};
 
-use super::{Found, absent, look_up};
+use super::{Found, absent, look_up, past};
 use crate::keys::{self, ChunkKey, ContentKey, Descending, ManifestKey, VersionByIdKey, VersionKey};
 use crate::state::path::Located;
 use crate::state::{entry, limits, manifest, read};
@@ -12,7 +12,8 @@ use crate::wire::meta::v1::{Absence, ContentAnswer, ContentQuery, ContentRecord,
 pub(super) fn content(state: &dyn ReadState, query: &ContentQuery) -> Result<Found, StateError> {
     let mut answer = ContentAnswer::default();
     let content = if query.content == 0 {
-        let located = match look_up(state, query.path.as_ref())? {
+        let found = if query.at == 0 { look_up(state, query.path.as_ref())? } else { past::look_up(state, query.path.as_ref(), query.at)? };
+        let located = match found {
             Ok(located) => located,
             Err(absence) => return Ok(Found::Absence(absence)),
         };
@@ -20,11 +21,16 @@ pub(super) fn content(state: &dyn ReadState, query: &ContentQuery) -> Result<Fou
         if located.is_folder() {
             return Ok(absent(depth));
         }
-        let Some(version) = version(state, &located, &query.version)? else {
+        let wanted = if query.at == 0 { &query.version } else { &located.current.version };
+        let Some(version) = version(state, &located, wanted, query.at != 0)? else {
             let depth = u64::try_from(depth).unwrap_or(u64::MAX);
-            return Ok(Found::Absence(Absence { not_a_folder: false, depth, unavailable_version: true }));
+            return Ok(Found::Absence(Absence { depth, unavailable_version: true, pruned: query.at != 0, ..Absence::default() }));
         };
-        answer.entry = Some(entry::show(state, &located, false)?);
+        answer.entry = Some(if query.at == 0 {
+            entry::show(state, &located, false)?
+        } else {
+            past::show(located.place.as_ref().map(|(parent, name)| (*parent, name.as_str())), &located.current)?
+        });
         let content = ContentId(version.content);
         answer.version = Some(version);
         content
@@ -48,8 +54,8 @@ pub(super) fn content(state: &dyn ReadState, query: &ContentQuery) -> Result<Fou
     Ok(Found::Content(answer))
 }
 
-fn version(state: &dyn ReadState, located: &Located, wanted: &[u8]) -> Result<Option<VersionRecord>, StateError> {
-    if wanted.is_empty() || wanted == located.current.version.as_ref() {
+fn version(state: &dyn ReadState, located: &Located, wanted: &[u8], is_past: bool) -> Result<Option<VersionRecord>, StateError> {
+    if !is_past && (wanted.is_empty() || wanted == located.current.version.as_ref()) {
         let number = Descending(located.current.version_number);
         return read::expect(state, &VersionKey { entry: located.entry, number }).map(Some);
     }

@@ -1,12 +1,15 @@
 //! The members of a folder in byte order of names.
 
-use super::{Found, look_up_folder, page};
+use super::{Found, look_up_folder, not_a_folder, page, past};
 use crate::keys::CurrentKey;
 use crate::state::{entry, limits, read};
 use crate::store::{Direction, ReadState, StateError};
 use crate::wire::meta::v1::{CurrentRecord, EntryKind, EntryPage, ListQuery};
 
 pub(super) fn list(state: &dyn ReadState, query: &ListQuery) -> Result<Found, StateError> {
+    if query.at != 0 {
+        return list_past(state, query);
+    }
     let folder = match look_up_folder(state, query.path.as_ref())? {
         Ok(folder) => folder,
         Err(absence) => return Ok(Found::Absence(absence)),
@@ -32,6 +35,41 @@ pub(super) fn list(state: &dyn ReadState, query: &ListQuery) -> Result<Found, St
     }
     if query.count_total {
         for row in read::rows::<CurrentKey>(state, &[&folder.entry], Direction::Forward) {
+            page.total += u64::from(wanted(&row?.1));
+        }
+    }
+    Ok(Found::List(page))
+}
+
+/// The members that a folder had.
+fn list_past(state: &dyn ReadState, query: &ListQuery) -> Result<Found, StateError> {
+    let folder = match past::look_up(state, query.path.as_ref(), query.at)? {
+        Ok(folder) if folder.is_folder() => folder,
+        Ok(_) => return Ok(Found::Absence(not_a_folder(query.path.as_ref().map_or(0, |path| path.names.len())))),
+        Err(absence) => return Ok(Found::Absence(absence)),
+    };
+    let wanted = |current: &CurrentRecord| query.kind == i32::from(EntryKind::Unspecified) || current.kind == query.kind;
+    let mut skip = query.skip.min(limits::SKIP_MAX);
+    let limit = page(query.limit);
+    let place = folder.place.as_ref().map(|(parent, name)| (*parent, name.as_str()));
+    let mut page = EntryPage { folder: Some(past::show(place, &folder.current)?), ..EntryPage::default() };
+    for row in past::members(state, folder.entry, &query.after, query.at) {
+        let (name, was) = row?;
+        if !wanted(&was) {
+            continue;
+        }
+        if skip > 0 {
+            skip -= 1;
+            continue;
+        }
+        if page.entries.len() == limit {
+            page.more = true;
+            break;
+        }
+        page.entries.push(past::show(Some((folder.entry, &name)), &was)?);
+    }
+    if query.count_total {
+        for row in past::members(state, folder.entry, "", query.at) {
             page.total += u64::from(wanted(&row?.1));
         }
     }

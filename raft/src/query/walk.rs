@@ -5,7 +5,7 @@
 
 use skep_placement::ids::EntryId;
 
-use super::{Found, look_up_folder, page};
+use super::{Found, look_up_folder, not_a_folder, page, past};
 use crate::keys::CurrentKey;
 use crate::state::{entry, read};
 use crate::store::{ReadState, StateError};
@@ -18,23 +18,25 @@ struct Open {
 }
 
 pub(super) fn walk(state: &dyn ReadState, query: &WalkQuery) -> Result<Found, StateError> {
-    let folder = match look_up_folder(state, query.path.as_ref())? {
-        Ok(folder) => folder,
+    let found =
+        if query.at == 0 { look_up_folder(state, query.path.as_ref())? } else { past::look_up(state, query.path.as_ref(), query.at)? };
+    let folder = match found {
+        Ok(folder) if folder.is_folder() => folder,
+        Ok(_) => return Ok(Found::Absence(not_a_folder(query.path.as_ref().map_or(0, |path| path.names.len())))),
         Err(absence) => return Ok(Found::Absence(absence)),
     };
     let limit = page(query.limit);
-    let mut open = resume(state, folder.entry, &query.after)?;
+    let mut open = resume(state, folder.entry, query)?;
     let mut answer = WalkPage::default();
     while let Some(mut here) = open.pop() {
-        let mut rows = read::rows_after(state, &[&here.folder], &CurrentKey::new(here.folder, &here.after));
-        let Some((key, current)) = rows.next().transpose()? else { continue };
-        drop(rows);
+        let Some((name, current)) = next(state, &here, query.at)? else { continue };
         if answer.entries.len() == limit {
             answer.more = true;
             break;
         }
-        let shown = entry::show_record(state, Some((here.folder, &key.name.0)), &current, false)?;
-        here.after = key.name.0;
+        let place = Some((here.folder, name.as_str()));
+        let shown = if query.at == 0 { entry::show_record(state, place, &current, false)? } else { past::show(place, &current)? };
+        here.after = name;
         open.push(here);
         answer.entries.push(WalkEntry { names: open.iter().map(|open| open.after.clone()).collect(), entry: Some(shown) });
         if let Some(folder) = folder_of(&current)? {
@@ -44,14 +46,25 @@ pub(super) fn walk(state: &dyn ReadState, query: &WalkQuery) -> Result<Found, St
     Ok(Found::Walk(answer))
 }
 
+/// The member behind the last one.
+fn next(state: &dyn ReadState, here: &Open, at: u64) -> Result<Option<(String, CurrentRecord)>, StateError> {
+    if at != 0 {
+        return past::members(state, here.folder, &here.after, at).next().transpose();
+    }
+    let row = read::rows_after::<CurrentKey>(state, &[&here.folder], &CurrentKey::new(here.folder, &here.after)).next().transpose()?;
+    Ok(row.map(|(key, current)| (key.name.0, current)))
+}
+
 /// The folders on the way to the last name seen, as far as they are still there.
-fn resume(state: &dyn ReadState, folder: EntryId, after: &[String]) -> Result<Vec<Open>, StateError> {
+fn resume(state: &dyn ReadState, folder: EntryId, query: &WalkQuery) -> Result<Vec<Open>, StateError> {
     let mut open = Vec::new();
     let mut here = Some(folder);
-    for name in after {
+    for name in &query.after {
         let Some(folder) = here else { return Ok(open) };
         open.push(Open { folder, after: name.clone() });
-        here = match read::get(state, &CurrentKey::new(folder, name))? {
+        let current =
+            if query.at == 0 { read::get(state, &CurrentKey::new(folder, name))? } else { past::member(state, folder, name, query.at)? };
+        here = match current {
             Some(current) => folder_of(&current)?,
             None => None,
         };

@@ -13,7 +13,7 @@ use crate::state::transaction::{Transaction, take};
 use crate::state::{limits, read};
 use crate::store::{Family, StateError};
 use crate::wire::meta::v1::new_content::From;
-use crate::wire::meta::v1::{ContentRecord, ManifestChunk, NewContent, PutFile, RejectionCode, StoredChunk};
+use crate::wire::meta::v1::{ContentRecord, ManifestChunk, NewContent, PutFile, RejectionCode, StoredChunk, UploadRecord};
 use bytes::Bytes;
 
 /// A content with one more reference than before.
@@ -140,6 +140,43 @@ pub(crate) fn share(transaction: &mut Transaction<'_>, content: ContentId) -> Re
     let mut record = read::expect(transaction.state(), &key)?;
     record.references += 1;
     transaction.put(&key, &record);
+    Ok(())
+}
+
+/// Gives a reference on a content back; the last one gives its chunks back, of a large content by and by as of an upload that has expired.
+pub(crate) fn release(transaction: &mut Transaction<'_>, content: ContentId) -> Result<(), StateError> {
+    let key = ContentKey { content };
+    let mut record = read::expect(transaction.state(), &key)?;
+    take(&mut record.references, 1, "references of a content")?;
+    if record.references > 0 {
+        transaction.put(&key, &record);
+        return Ok(());
+    }
+    if record.inlined {
+        let inlined = keys::inline(content);
+        let length = length(transaction.state().get(Family::Inline, &inlined)?.map_or(0, |bytes| bytes.len()));
+        transaction.delete_bytes(Family::Inline, inlined);
+        transaction.count(|totals| {
+            take(&mut totals.inline_bytes, length, "inline bytes")?;
+            take(&mut totals.stored_bytes, length, "stored bytes")
+        })?;
+    }
+    if manifest::parts(&record) > limits::RELEASED_PARTS_MAX {
+        let stamp = transaction.stamp();
+        record.references = 1;
+        record.condemned_at = stamp;
+        record.upload = Some(UploadRecord { opened_at: stamp, expires_at: stamp, ..UploadRecord::default() });
+        transaction.put(&key, &record);
+        transaction.put(&UploadExpiryKey { expires_at: Stamp(stamp), content }, &());
+        return transaction.count(|totals| {
+            totals.uploads_open += 1;
+            Ok(())
+        });
+    }
+    while record.chunks > 0 {
+        manifest::release_last_part(transaction, content, &mut record)?;
+    }
+    transaction.delete(&key);
     Ok(())
 }
 

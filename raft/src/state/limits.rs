@@ -48,3 +48,21 @@ pub(crate) const SKIP_MAX: u32 = 1_000_000;
 pub(crate) const CHUNKS_ANSWERED_MAX: usize = 1_024;
 /// The greatest clock that is taken for true, in microseconds: stamps have room above it for ever.
 pub(crate) const CLOCK_MAX: u64 = 1 << 62;
+/// Seconds that what a repeatable request gave is kept.
+pub(crate) const IDEMPOTENT_SECONDS: u64 = 24 * 3_600;
+/// Seconds that a line of the audit is kept.
+pub(crate) const AUDIT_SECONDS: u64 = 90 * 24 * 3_600;
+/// Steps of a batch.
+pub(crate) const BATCH_STEPS_MAX: usize = 10_000;
+/// Refusals that one command writes into the audit.
+pub(crate) const REFUSALS_NOTED_MAX: usize = 256;
+/// Seconds that reads of the past may go back where nothing else is set.
+pub(crate) const HISTORY_SECONDS: u64 = 7 * 24 * 3_600;
+/// Seconds within which no policy prunes what was current, where it says nothing.
+pub(crate) const KEEP_ALL_SECONDS: u64 = 24 * 3_600;
+/// Rows that one step of pruning may delete.
+pub(crate) const PRUNED_ROWS_MAX: u32 = 1_000;
+/// Locks of a datasource.
+pub(crate) const LOCKS_MAX: usize = 10_000;
+/// Seconds of a lock.
+pub(crate) const LOCK_SECONDS_MAX: u64 = 7 * 24 * 3_600;

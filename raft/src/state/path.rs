@@ -172,6 +172,17 @@ pub(crate) fn existing(state: &dyn ReadState, path: Option<&EntryPath>) -> Resul
     }
 }
 
+/// The entry that a command's path names, if its name is there; a missing way to it is refused.
+pub(crate) fn find(state: &dyn ReadState, path: Option<&EntryPath>) -> Result<Option<Located>, Stop> {
+    let (base, names) = checked(path)?;
+    match look_up(state, base, names)? {
+        Lookup::Found(located) => Ok(Some(located)),
+        Lookup::Missing { .. } => Ok(None),
+        Lookup::NoBase => Err(no_base(RejectionCode::NotFound, base)),
+        Lookup::NotAFolder { at } => Err(not_a_folder(names, at)),
+    }
+}
+
 /// The folder that a command's path names.
 pub(crate) fn existing_folder(state: &dyn ReadState, path: Option<&EntryPath>) -> Result<Located, Stop> {
     let located = existing(state, path)?;

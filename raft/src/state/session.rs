@@ -7,7 +7,7 @@ use crate::command;
 use crate::keys::{AnswerKey, Counter, NodeKey, SessionKey};
 use crate::state::rejection::{Stop, invalid};
 use crate::state::transaction::Transaction;
-use crate::state::{GroupKind, limits, read};
+use crate::state::{GroupKind, audit, idempotent, limits, quota, read};
 use crate::store::{Direction, StateError};
 use crate::wire::meta::v1::outcome::What;
 use crate::wire::meta::v1::{CloseSessions, Command, Done, OpenSession, Outcome, Proposal, SessionOpened, SessionRecord};
@@ -60,7 +60,7 @@ fn forget_answered(transaction: &mut Transaction<'_>, proposal: &Proposal, sessi
 fn execute(transaction: &mut Transaction<'_>, command: &Command) -> Result<Outcome, StateError> {
     transaction.keep();
     transaction.asked_by(command)?;
-    let what = match command::apply(transaction, command) {
+    let what = match once(transaction, command) {
         Ok(what) => what,
         Err(Stop::Refused(rejection)) => {
             transaction.roll_back();
@@ -68,8 +68,25 @@ fn execute(transaction: &mut Transaction<'_>, command: &Command) -> Result<Outco
         }
         Err(Stop::Failed(error)) => return Err(error),
     };
+    audit::line(transaction, command, &what);
     transaction.keep();
     Ok(outcome(transaction, what))
+}
+
+/// Carries a command out within its limits, unless it was done under its idempotency key already.
+fn once(transaction: &mut Transaction<'_>, command: &Command) -> Result<What, Stop> {
+    if let Some(asked) = &command.idempotency
+        && let Some(done) = idempotent::replay(transaction, asked)?
+    {
+        return Ok(What::Done(done));
+    }
+    let before = quota::before(transaction, &command.quotas)?;
+    let what = command::apply(transaction, command)?;
+    quota::check(transaction, &before)?;
+    if let Some(asked) = &command.idempotency {
+        idempotent::keep(transaction, asked, &what)?;
+    }
+    Ok(what)
 }
 
 fn outcome(transaction: &Transaction<'_>, what: What) -> Outcome {

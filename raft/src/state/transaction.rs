@@ -15,14 +15,25 @@ pub(crate) struct Transaction<'a> {
     kind: GroupKind,
     position: Position,
     stamp: u64,
+    asked: Asked,
+    /// Rows of the feed and the audit that this entry has written.
+    sub: u32,
+}
+
+/// Who asks for a command, and what goes with it.
+#[derive(Clone, Debug, Default)]
+struct Asked {
     actor: Actor,
     rights_index: u64,
+    request_id: String,
+    from: String,
+    lock_tokens: Vec<Bytes>,
 }
 
 impl<'a> Transaction<'a> {
     pub(crate) fn begin(state: &'a dyn ReadState, kind: GroupKind, position: Position) -> Result<Self, StateError> {
         let stamp = read::get(state, &StampKey {})?.unwrap_or(0);
-        Ok(Self { overlay: Overlay::over(state), kind, position, stamp, actor: Actor::default(), rights_index: 0 })
+        Ok(Self { overlay: Overlay::over(state), kind, position, stamp, asked: Asked::default(), sub: 0 })
     }
 
     /// Goes on to the next proposal: what was changed stays, the stamp grows.
@@ -33,10 +44,15 @@ impl<'a> Transaction<'a> {
 
     /// Takes over who asks.
     pub(crate) fn asked_by(&mut self, command: &Command) -> Result<(), StateError> {
-        self.actor = command.actor.clone().unwrap_or_default();
-        self.rights_index = command.rights_index;
+        self.asked = Asked {
+            actor: command.actor.clone().unwrap_or_default(),
+            rights_index: command.rights_index,
+            request_id: command.request_id.clone(),
+            from: command.from.clone(),
+            lock_tokens: command.lock_tokens.clone(),
+        };
         let highest = self.get(&RightsIndexKey {})?.unwrap_or(0);
-        if self.rights_index > highest {
+        if command.rights_index > highest {
             self.put(&RightsIndexKey {}, &command.rights_index);
         }
         Ok(())
@@ -80,11 +96,32 @@ impl<'a> Transaction<'a> {
     }
 
     pub(crate) fn actor(&self) -> &Actor {
-        &self.actor
+        &self.asked.actor
     }
 
     pub(crate) fn rights_index(&self) -> u64 {
-        self.rights_index
+        self.asked.rights_index
+    }
+
+    /// The request that the command belongs to.
+    pub(crate) fn request_id(&self) -> &str {
+        &self.asked.request_id
+    }
+
+    /// The client's address; empty for the cluster itself.
+    pub(crate) fn asked_from(&self) -> &str {
+        &self.asked.from
+    }
+
+    /// Tokens of locks that the caller says it holds.
+    pub(crate) fn lock_tokens(&self) -> &[Bytes] {
+        &self.asked.lock_tokens
+    }
+
+    /// The next number of a row that this entry writes.
+    pub(crate) fn next_sub(&mut self) -> u32 {
+        self.sub += 1;
+        self.sub
     }
 
     pub(crate) fn get<K: StateKey>(&self, key: &K) -> Result<Option<K::Record>, StateError> {
@@ -101,6 +138,10 @@ impl<'a> Transaction<'a> {
 
     pub(crate) fn put_bytes(&mut self, family: Family, key: Bytes, value: Bytes) {
         self.overlay.set(family, key, Some(value));
+    }
+
+    pub(crate) fn delete_bytes(&mut self, family: Family, key: Bytes) {
+        self.overlay.set(family, key, None);
     }
 
     /// Gives out the next number of a counter, from 1.

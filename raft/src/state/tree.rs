@@ -4,16 +4,18 @@
 //! the sums of a folder are those of its members; what a name held is in its history from the moment it no longer does.
 
 use bytes::Bytes;
-use skep_placement::ids::EntryId;
+use skep_placement::ids::{EntryId, Stamp};
 
-use crate::keys::{ByIdKey, CurrentKey, Descending, GoneKey, HistoryKey, NameThen, SumsKey};
+use crate::keys::{ByIdKey, CurrentKey, Descending, GoneKey, HistoryKey, NameThen, ReapKey, SumsKey};
+use crate::state::feed::{self, Told};
 use crate::state::path::{self, Located, Lookup};
 use crate::state::rejection::{Stop, id, invalid, refuse};
 use crate::state::transaction::{Transaction, take};
 use crate::state::{limits, read};
 use crate::store::StateError;
 use crate::wire::meta::v1::{
-    ByIdRecord, Change, CurrentRecord, EntryKind, EntryPath, FolderSums, GoneRecord, GroupTotals, HistoryRecord, RejectionCode,
+    ByIdRecord, Change, ChangeKind, CurrentRecord, EntryKind, EntryPath, FolderSums, GoneRecord, GroupTotals, HistoryRecord, ReapRecord,
+    RejectionCode,
 };
 
 /// What comes to or goes from a folder's sums.
@@ -133,9 +135,8 @@ pub(crate) fn create(
         kind: kind.into(),
         created_at: transaction.stamp(),
         created_by: transaction.actor().user.clone(),
-        unlinked_at: 0,
-        last_version: 0,
         rights_index: transaction.rights_index(),
+        ..ByIdRecord::default()
     };
     transaction.put(&ByIdKey { entry }, &record);
     Ok(())
@@ -147,24 +148,29 @@ pub(crate) fn link(transaction: &mut Transaction<'_>, parent: EntryId, name: &st
     transaction.delete(&GoneKey::new(parent, name));
 }
 
-/// Writes what stood under a name into its history.
-pub(crate) fn remember(transaction: &mut Transaction<'_>, parent: EntryId, name: &str, was: &CurrentRecord, why: Change) {
+/// Writes what stood under a name into its history, unless it came to stand there by this very command: nobody has seen that. Whether it did.
+pub(crate) fn remember(transaction: &mut Transaction<'_>, parent: EntryId, name: &str, was: &CurrentRecord, why: Change) -> bool {
+    if was.changed_at == transaction.stamp() {
+        return false;
+    }
     let key = HistoryKey { parent, name: NameThen(name.to_owned()), until: Descending(transaction.stamp()) };
     transaction.put(&key, &HistoryRecord { was: Some(was.clone()), why: why.into() });
+    true
 }
 
-/// Takes an entry from its name; the sums are the caller's.
-pub(crate) fn unlink(transaction: &mut Transaction<'_>, located: &Located, why: Change) {
-    let Some((parent, name)) = &located.place else { return };
+/// Takes an entry from its name; the sums are the caller's. Whether a history record was written.
+pub(crate) fn unlink(transaction: &mut Transaction<'_>, located: &Located, why: Change) -> bool {
+    let Some((parent, name)) = &located.place else { return false };
     transaction.delete(&CurrentKey::new(*parent, name));
-    remember(transaction, *parent, name, &located.current, why);
+    let remembered = remember(transaction, *parent, name, &located.current, why);
     transaction.put(&GoneKey::new(*parent, name), &GoneRecord { since: transaction.stamp() });
+    remembered
 }
 
 /// Deletes an entry for good, with all that lies below it: unlinks it in one step. Versions stay for the retention.
 pub(crate) fn discard(transaction: &mut Transaction<'_>, located: &Located, why: Change) -> Result<(), Stop> {
     let weight = weight(transaction, located)?;
-    unlink(transaction, located, why);
+    let superseded = unlink(transaction, located, why);
     subtract(transaction, &located.chain, weight)?;
     let (key, mut record) = by_id(transaction, located.entry)?;
     record.unlinked_at = transaction.stamp();
@@ -174,6 +180,9 @@ pub(crate) fn discard(transaction: &mut Transaction<'_>, located: &Located, why:
         totals.unlinked_bytes = totals.unlinked_bytes.saturating_add(weight.bytes);
         Ok(())
     })?;
+    transaction.put(&ReapKey { since: Stamp(transaction.stamp()), entry: located.entry }, &ReapRecord::default());
+    let told = Told { to: None, from: feed::place_of(located), ..Told::staying(ChangeKind::Deleted, located, superseded) };
+    feed::tell(transaction, told);
     Ok(())
 }
 
@@ -186,7 +195,7 @@ pub(crate) fn relink(
     why: Change,
 ) -> Result<Located, Stop> {
     let weight = weight(transaction, located)?;
-    unlink(transaction, located, why);
+    let superseded = unlink(transaction, located, why);
     subtract(transaction, &located.chain, weight)?;
     let current = CurrentRecord { changed_at: transaction.stamp(), ..located.current.clone() };
     link(transaction, folder.entry, name, &current);
@@ -197,7 +206,10 @@ pub(crate) fn relink(
     name.clone_into(&mut record.name);
     record.rights_index = transaction.rights_index();
     transaction.put(&key, &record);
-    Ok(Located::linked(folder.entry, name, current, chain)?)
+    let moved = Located::linked(folder.entry, name, current, chain)?;
+    let told = Told { from: feed::place_of(located), ..Told::staying(ChangeKind::Moved, &moved, superseded) };
+    feed::tell(transaction, told);
+    Ok(moved)
 }
 
 /// The by-id record of an entry that is there.
@@ -228,7 +240,9 @@ pub(crate) fn create_folder(
     transaction.put(&SumsKey { folder: entry }, &FolderSums { changed_at: stamp, ..FolderSums::default() });
     let chain = parent.chain_with_self();
     add(transaction, &chain, Weight::FOLDER)?;
-    Ok(Located::linked(parent.entry, name, current, chain)?)
+    let made = Located::linked(parent.entry, name, current, chain)?;
+    feed::tell(transaction, Told::staying(ChangeKind::Created, &made, false));
+    Ok(made)
 }
 
 /// Where something is to be put: the folder, the name, and what has that name now.

@@ -68,7 +68,7 @@ fn a_walk_goes_on_where_it_stopped() {
         group.put(file, b"x").unwrap();
     }
     let walk = |after: Vec<String>, limit| -> WalkPage {
-        match group.query(query::What::Walk(WalkQuery { path: path("/"), after, limit })) {
+        match group.query(query::What::Walk(WalkQuery { path: path("/"), after, limit, at: 0 })) {
             answer::What::Walk(page) => page,
             other => panic!("{other:?}"),
         }
@@ -155,7 +155,7 @@ fn absences_say_how_far_the_path_went() {
     let mut group = Group::datasource();
     group.mkdir("/a").unwrap();
     group.put("/a/f", b"x").unwrap();
-    let stat = |path| match group.query(query::What::Stat(StatQuery { path, with_meta: false })) {
+    let stat = |path| match group.query(query::What::Stat(StatQuery { path, with_meta: false, at: 0 })) {
         answer::What::Absence(absence) => (absence.depth, absence.not_a_folder),
         other => panic!("{other:?}"),
     };

@@ -141,6 +141,7 @@ fn change(group: &mut Group, verb: &str, [first, second]: [&str; 2], words: &Wor
             path: path(first),
             namespace: second.to_owned(),
             json: words.words.get(1).copied().unwrap_or("").to_owned(),
+            ..SetMeta::default()
         }),
         "touch" => tree_command::What::SetTimes(SetTimes { path: path(first), mtime: second.parse().unwrap() }),
         other => panic!("no command {other:?}"),
@@ -215,7 +216,7 @@ fn list(group: &Group, folder: &str, words: &Words<'_>) -> String {
 }
 
 fn stat(group: &Group, at: &str) -> String {
-    match group.query(query::What::Stat(StatQuery { path: path(at), with_meta: true })) {
+    match group.query(query::What::Stat(StatQuery { path: path(at), with_meta: true, at: 0 })) {
         answer::What::Entry(entry) => format!("  {}\n", show(&entry)),
         other => format!("  {other:?}\n"),
     }

@@ -195,7 +195,7 @@ fn shown(group: &Group) -> Model {
     let mut model = Model::default();
     let mut after = Vec::new();
     loop {
-        let page = match group.query(query::What::Walk(WalkQuery { path: path("/"), after, limit: 7 })) {
+        let page = match group.query(query::What::Walk(WalkQuery { path: path("/"), after, limit: 7, at: 0 })) {
             answer::What::Walk(page) => page,
             other => panic!("{other:?}"),
         };

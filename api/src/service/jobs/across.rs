@@ -99,7 +99,8 @@ impl<'a> Builder<'a> {
     }
 
     async fn walk(&mut self, after: &[String]) -> Result<WalkPage, Failure> {
-        let question = WalkQuery { path: Some(self.ends.source.subject().entry()), after: after.to_vec(), limit: limits::PAGE_ENTRIES };
+        let question =
+            WalkQuery { path: Some(self.ends.source.subject().entry()), after: after.to_vec(), limit: limits::PAGE_ENTRIES, at: 0 };
         let context = self.running.context();
         let answer = self.running.service().ask(&mut self.ends.source, query::What::Walk(question), &context).await?;
         match answer.what {
@@ -225,7 +226,7 @@ impl<'a> Builder<'a> {
     }
 
     async fn is_built(&self, names: &[String]) -> Result<bool, Failure> {
-        let question = Query { what: Some(query::What::Stat(StatQuery { path: Some(self.built_path(names)), with_meta: false })) };
+        let question = Query { what: Some(query::What::Stat(StatQuery { path: Some(self.built_path(names)), with_meta: false, at: 0 })) };
         let group = self.ends.target.subject().group();
         let answer = self.running.service().metadata().query(group, question, self.running.context().deadline()).await?;
         Ok(matches!(answer.what, Some(answer::What::Entry(_))))
@@ -248,7 +249,7 @@ impl<'a> Builder<'a> {
 
     /// The id of what was built. A shared file's is the state machine's choice.
     async fn built_root(&self) -> Result<EntryId, Failure> {
-        let question = Query { what: Some(query::What::Stat(StatQuery { path: Some(self.built_path(&[])), with_meta: false })) };
+        let question = Query { what: Some(query::What::Stat(StatQuery { path: Some(self.built_path(&[])), with_meta: false, at: 0 })) };
         let group = self.ends.target.subject().group();
         let answer = self.running.service().metadata().query(group, question, self.running.context().deadline()).await?;
         match answer.what {

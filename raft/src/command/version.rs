@@ -1,0 +1,98 @@
+//! The versions of a file: using one again, describing and deleting one.
+//!
+//! Invariants: the current version of a file is always there; a version that uses another's content counts as one more reference on it.
+
+use skep_placement::ids::{ContentId, EntryId, VersionId};
+
+use super::put_file;
+use crate::keys::{Descending, VersionByIdKey, VersionKey};
+use crate::state::path::{self, Located};
+use crate::state::rejection::{Stop, id, refuse, text};
+use crate::state::transaction::{Transaction, take};
+use crate::state::tree::{self, Parents};
+use crate::state::{content, entry, limits, precondition, read};
+use crate::store::StateError;
+use crate::wire::meta::v1::{DeleteVersion, DescribeVersion, Done, RejectionCode, UseVersion, VersionRecord};
+
+/// Makes a version's content the current one of a path again, as a new version.
+pub(super) fn use_again(transaction: &mut Transaction<'_>, command: &UseVersion) -> Result<Done, Stop> {
+    let version_id: VersionId = id(&command.version, "version id")?;
+    text(&command.description, "description", limits::TEXT_BYTES_MAX)?;
+    let (_, used) = find(transaction, id(&command.of_entry, "entry id")?, &command.of_version)?;
+    let parents = Parents { recursive: command.recursive, ids: &command.parents };
+    let target = tree::target(transaction, command.path.as_ref(), parents)?;
+    if target.existing.as_ref().is_some_and(Located::is_folder) {
+        return Err(refuse(RejectionCode::IsAFolder, format!("{:?} is a folder", target.name)));
+    }
+    precondition::check(transaction.state(), command.condition.as_ref(), target.existing.as_ref())?;
+    content::share(transaction, ContentId(used.content))?;
+    let stamp = transaction.stamp();
+    let mut version = VersionRecord {
+        version: version_id.0.to_vec().into(),
+        number: 0,
+        author: Some(transaction.actor().clone()),
+        created_at: stamp,
+        mtime: if command.keep_mtime { used.mtime } else { stamp },
+        description: command.description.clone(),
+        rights_index: transaction.rights_index(),
+        ..used
+    };
+    let created = target.existing.is_none();
+    let located = match &target.existing {
+        Some(existing) => put_file::add_version(transaction, &target, existing, &mut version)?,
+        None => put_file::new_file(transaction, &target, id(&command.entry, "entry id")?, &mut version)?,
+    };
+    let shown = entry::show(transaction.state(), &located, false)?;
+    Ok(Done { entry: Some(shown), created, version: Some(version), ..Done::default() })
+}
+
+/// Sets what people say of a version.
+pub(super) fn describe(transaction: &mut Transaction<'_>, command: &DescribeVersion) -> Result<Done, Stop> {
+    text(&command.description, "description", limits::TEXT_BYTES_MAX)?;
+    let located = file(transaction, command.path.as_ref())?;
+    let (key, mut version) = find(transaction, located.entry, &command.version)?;
+    version.description.clone_from(&command.description);
+    transaction.put(&key, &version);
+    let shown = entry::show(transaction.state(), &located, false)?;
+    Ok(Done { entry: Some(shown), version: Some(version), ..Done::default() })
+}
+
+/// Deletes a version that is not the current one.
+pub(super) fn delete(transaction: &mut Transaction<'_>, command: &DeleteVersion) -> Result<Done, Stop> {
+    let located = file(transaction, command.path.as_ref())?;
+    let (key, version) = find(transaction, located.entry, &command.version)?;
+    if located.current.version == version.version {
+        return Err(refuse(RejectionCode::AlreadyExists, "this is the current version: revert to another one first, or delete the file"));
+    }
+    drop_version(transaction, &key, &version)?;
+    let shown = entry::show(transaction.state(), &located, false)?;
+    Ok(Done { entry: Some(shown), version: Some(version), ..Done::default() })
+}
+
+/// Deletes a version's records and gives its content back.
+pub(super) fn drop_version(transaction: &mut Transaction<'_>, key: &VersionKey, version: &VersionRecord) -> Result<(), StateError> {
+    transaction.delete(key);
+    let version_id: VersionId = read::stored_id(&version.version, "a version id")?;
+    transaction.delete(&VersionByIdKey { entry: key.entry, version: version_id });
+    transaction.count(|totals| take(&mut totals.versions, 1, "versions"))?;
+    content::release(transaction, ContentId(version.content))
+}
+
+fn file(transaction: &Transaction<'_>, path: Option<&crate::wire::meta::v1::EntryPath>) -> Result<Located, Stop> {
+    let located = path::existing(transaction.state(), path)?;
+    if located.is_folder() {
+        return Err(refuse(RejectionCode::IsAFolder, "a folder has no versions"));
+    }
+    Ok(located)
+}
+
+/// A version of a file by its id, whether the file is still linked or not.
+fn find(transaction: &Transaction<'_>, entry: EntryId, version: &[u8]) -> Result<(VersionKey, VersionRecord), Stop> {
+    let version: VersionId = id(version, "version id")?;
+    let Some(number) = transaction.get(&VersionByIdKey { entry, version })? else {
+        return Err(refuse(RejectionCode::VersionNotFound, format!("there is no version {version}; it may have been deleted or pruned")));
+    };
+    let key = VersionKey { entry, number: Descending(number) };
+    let record = read::expect(transaction.state(), &key)?;
+    Ok((key, record))
+}

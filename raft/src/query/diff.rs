@@ -1,0 +1,136 @@
+//! What differs below a folder between an instant and now. Folders below which nothing has changed since are not entered.
+
+use skep_placement::ids::{EntryId, VersionId};
+
+use super::past::{self, Row};
+use super::{Found, look_up_folder};
+use crate::keys::{SumsKey, VersionByIdKey};
+use crate::state::{entry, path, read};
+use crate::store::{ReadState, StateError};
+use crate::wire::meta::v1::{CurrentRecord, DiffPage, DiffQuery, Difference, EntryKind};
+
+/// Differences that one answer lists.
+const LISTED_MAX: usize = 10_000;
+
+pub(super) fn diff(state: &dyn ReadState, query: &DiffQuery) -> Result<Found, StateError> {
+    if let Some(absence) = past::reaches(state, query.at)? {
+        return Ok(Found::Absence(absence));
+    }
+    let folder = match look_up_folder(state, query.path.as_ref())? {
+        Ok(folder) => folder,
+        Err(absence) => return Ok(Found::Absence(absence)),
+    };
+    let limit = match usize::try_from(query.limit) {
+        Ok(limit @ 1..=LISTED_MAX) => limit,
+        Ok(_) | Err(_) => LISTED_MAX,
+    };
+    let page = DiffPage { folder: Some(entry::show(state, &folder, false)?), ..DiffPage::default() };
+    let mut walk = Walk { state, at: query.at, root: folder.entry, moves: query.moves, limit, page, names: Vec::new() };
+    walk.compare(folder.entry)?;
+    Ok(Found::Diff(walk.page))
+}
+
+struct Walk<'a> {
+    state: &'a dyn ReadState,
+    at: u64,
+    root: EntryId,
+    moves: bool,
+    limit: usize,
+    page: DiffPage,
+    /// Names from the root to where the walk is.
+    names: Vec<String>,
+}
+
+impl Walk<'_> {
+    /// Compares the members of a folder that was there and is there.
+    fn compare(&mut self, folder: EntryId) -> Result<(), StateError> {
+        let state = self.state;
+        for row in past::names(state, folder, "") {
+            let (name, row) = row?;
+            self.page.looked_at += 1;
+            let is = match row {
+                Row::Gone(gone) if gone.since <= self.at => continue,
+                Row::Gone(_) => None,
+                Row::Current(current) => Some(current),
+            };
+            let unchanged = is.as_ref().is_some_and(|is| is.changed_at <= self.at);
+            let was = if unchanged { is.clone() } else { past::member(state, folder, &name, self.at)? };
+            self.names.push(name);
+            self.pair(was, is)?;
+            self.names.pop();
+        }
+        Ok(())
+    }
+
+    fn pair(&mut self, was: Option<CurrentRecord>, is: Option<CurrentRecord>) -> Result<(), StateError> {
+        match (was, is) {
+            (None, None) => Ok(()),
+            (Some(was), Some(is)) if was.entry == is.entry && is_folder(&is) => {
+                if was.mtime != is.mtime {
+                    self.tell(Some(was), Some(is.clone()), false)?;
+                }
+                let folder = read::stored_id(&is.entry, "an entry id")?;
+                let sums = read::get(self.state, &SumsKey { folder })?.unwrap_or_default();
+                if sums.changed_at > self.at { self.compare(folder) } else { Ok(()) }
+            }
+            (Some(was), Some(is)) if was.version == is.version && was.mtime == is.mtime && !is_folder(&was) => Ok(()),
+            (was, is) => self.differs(was, is),
+        }
+    }
+
+    fn differs(&mut self, was: Option<CurrentRecord>, is: Option<CurrentRecord>) -> Result<(), StateError> {
+        let folder = match was.as_ref().filter(|was| is_folder(was)) {
+            Some(was) => Some(read::stored_id::<EntryId>(&was.entry, "an entry id")?),
+            None => None,
+        };
+        let moved = match &was {
+            Some(was) if self.moves => self.is_linked_below(read::stored_id(&was.entry, "an entry id")?)?,
+            Some(_) | None => false,
+        };
+        self.tell(was, is, moved)?;
+        match folder {
+            Some(folder) if moved => self.compare(folder),
+            Some(folder) => self.all_below(folder),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells of everything that was in a folder that is not there any more.
+    fn all_below(&mut self, folder: EntryId) -> Result<(), StateError> {
+        let state = self.state;
+        for row in past::members(state, folder, "", self.at) {
+            let (name, was) = row?;
+            self.page.looked_at += 1;
+            self.names.push(name);
+            self.differs(Some(was), None)?;
+            self.names.pop();
+        }
+        Ok(())
+    }
+
+    /// Whether an entry is linked now, somewhere below the folder that is compared.
+    fn is_linked_below(&self, entry: EntryId) -> Result<bool, StateError> {
+        Ok(path::locate(self.state, entry)?.is_some_and(|located| located.chain.contains(&self.root)))
+    }
+
+    fn tell(&mut self, was: Option<CurrentRecord>, is: Option<CurrentRecord>, moved: bool) -> Result<(), StateError> {
+        self.page.total += 1;
+        if self.page.differences.len() >= self.limit {
+            return Ok(());
+        }
+        let pruned = match &was {
+            Some(was) if !is_folder(was) => {
+                let version: VersionId = read::stored_id(&was.version, "a version id")?;
+                let entry = read::stored_id(&was.entry, "an entry id")?;
+                read::get(self.state, &VersionByIdKey { entry, version })?.is_none()
+            }
+            Some(_) | None => false,
+        };
+        self.page.differences.push(Difference { names: self.names.clone(), was, is, pruned, moved });
+        Ok(())
+    }
+}
+
+fn is_folder(record: &CurrentRecord) -> bool {
+    record.kind == i32::from(EntryKind::Folder)
+}

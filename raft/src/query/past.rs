@@ -1,0 +1,167 @@
+//! The tree as it was at an instant: what stood under a name, and the members of a folder.
+//!
+//! A record of now counts for every instant from its last change on; for an earlier one a single seek finds what stood there. Invariant: at the stamp of
+//! a command its change is seen whole. How far back this goes is the history horizon; callers check it by [`reaches`].
+
+use std::cmp::Ordering;
+use std::ops::Bound;
+
+use skep_placement::ids::EntryId;
+
+use super::{absence, not_a_folder};
+use crate::keys::{self, ByIdKey, CurrentKey, Descending, GoneKey, HistoryHorizonKey, HistoryKey, NameThen, StateKey};
+use crate::state::path::Located;
+use crate::state::read;
+use crate::store::{Direction, ReadState, StateError};
+use crate::wire::meta::v1::{Absence, CurrentRecord, Entry, EntryKind, EntryPath, GoneRecord, HistoryRecord};
+use prost::Message;
+
+/// Whether history reaches back to an instant; the horizon if it does not.
+pub(super) fn reaches(state: &dyn ReadState, at: u64) -> Result<Option<Absence>, StateError> {
+    let horizon = read::get(state, &HistoryHorizonKey {})?.unwrap_or(0);
+    Ok((at < horizon).then(|| Absence { horizon, ..absence(0) }))
+}
+
+/// What stood under a name.
+pub(super) fn member(state: &dyn ReadState, parent: EntryId, name: &str, at: u64) -> Result<Option<CurrentRecord>, StateError> {
+    match read::get(state, &CurrentKey::new(parent, name))? {
+        Some(current) if current.changed_at <= at => Ok(Some(current)),
+        Some(_) | None => superseded(state, parent, name, at),
+    }
+}
+
+/// What stood under a name whose record of now, if any, is younger: the row that ended first after the instant, if it had begun.
+fn superseded(state: &dyn ReadState, parent: EntryId, name: &str, at: u64) -> Result<Option<CurrentRecord>, StateError> {
+    let name = NameThen(name.to_owned());
+    let prefix = keys::prefix::<HistoryKey>(&[&parent, &name]);
+    let end = HistoryKey { parent, name, until: Descending(at) }.to_bytes();
+    let mut rows = state.scan(HistoryKey::FAMILY, Bound::Included(&prefix), Bound::Excluded(&end), Direction::Backward);
+    let Some(row) = rows.next() else { return Ok(None) };
+    let (_, value) = row?;
+    let record = HistoryRecord::decode(value).map_err(|error| StateError::corrupt(format!("a record of history: {error}")))?;
+    Ok(record.was.filter(|was| was.changed_at <= at))
+}
+
+/// The members of a folder in byte order of names, from behind `after` on.
+pub(super) fn members<'a>(
+    state: &'a dyn ReadState,
+    folder: EntryId,
+    after: &str,
+    at: u64,
+) -> impl Iterator<Item = Result<(String, CurrentRecord), StateError>> + use<'a> {
+    names(state, folder, after).filter_map(move |row| match row {
+        Err(error) => Some(Err(error)),
+        Ok((name, Row::Current(current))) if current.changed_at <= at => Some(Ok((name, current))),
+        Ok((_, Row::Gone(gone))) if gone.since <= at => None,
+        Ok((name, Row::Current(_) | Row::Gone(_))) => match superseded(state, folder, &name, at) {
+            Ok(was) => was.map(|was| Ok((name, was))),
+            Err(error) => Some(Err(error)),
+        },
+    })
+}
+
+/// What a name is now.
+pub(super) enum Row {
+    /// It names this.
+    Current(CurrentRecord),
+    /// It names nothing any more.
+    Gone(GoneRecord),
+}
+
+/// All names that a folder has or had, in order, from behind `after` on.
+pub(super) fn names<'a>(
+    state: &'a dyn ReadState,
+    folder: EntryId,
+    after: &str,
+) -> impl Iterator<Item = Result<(String, Row), StateError>> + use<'a> {
+    let mut current = read::rows_after::<CurrentKey>(state, &[&folder], &CurrentKey::new(folder, after)).peekable();
+    let mut gone = read::rows_after::<GoneKey>(state, &[&folder], &GoneKey::new(folder, after)).peekable();
+    std::iter::from_fn(move || {
+        let order = match (current.peek(), gone.peek()) {
+            (None, None) => return None,
+            (Some(_), None) | (Some(Err(_)), Some(_)) => Ordering::Less,
+            (None, Some(_)) | (Some(Ok(_)), Some(Err(_))) => Ordering::Greater,
+            (Some(Ok((one, _))), Some(Ok((other, _)))) => one.name.cmp(&other.name),
+        };
+        if order == Ordering::Greater {
+            gone.next().map(|row| row.map(|(key, record)| (key.name.0, Row::Gone(record))))
+        } else {
+            current.next().map(|row| row.map(|(key, record)| (key.name.0, Row::Current(record))))
+        }
+    })
+}
+
+/// The entry that a path named. The base counts as it is: a workspace's root, or an entry by its id.
+pub(super) fn look_up(state: &dyn ReadState, path: Option<&EntryPath>, at: u64) -> Result<Result<Located, Absence>, StateError> {
+    if let Some(absence) = reaches(state, at)? {
+        return Ok(Err(absence));
+    }
+    let Some(path) = path else { return Ok(Err(absence(0))) };
+    let Ok(base) = EntryId::try_from(path.base.as_ref()) else { return Ok(Err(absence(0))) };
+    let Some(mut here) = base_at(state, base, at)? else { return Ok(Err(absence(0))) };
+    for (depth, name) in path.names.iter().enumerate() {
+        if !here.is_folder() {
+            return Ok(Err(not_a_folder(depth)));
+        }
+        let Some(current) = member(state, here.entry, name, at)? else { return Ok(Err(absence(depth))) };
+        let chain = here.chain_with_self();
+        here = Located::linked(here.entry, name, current, chain)?;
+    }
+    Ok(Ok(here))
+}
+
+fn base_at(state: &dyn ReadState, base: EntryId, at: u64) -> Result<Option<Located>, StateError> {
+    let folder = |created_at| CurrentRecord {
+        entry: base.0.to_vec().into(),
+        kind: EntryKind::Folder.into(),
+        mtime: created_at,
+        changed_at: created_at,
+        ..CurrentRecord::default()
+    };
+    if base == EntryId::ROOT {
+        return Ok(Some(Located { entry: base, kind: EntryKind::Folder, place: None, current: folder(0), chain: Vec::new() }));
+    }
+    let Some(record) = read::get(state, &ByIdKey { entry: base })? else { return Ok(None) };
+    if record.created_at > at || (record.unlinked_at != 0 && record.unlinked_at <= at) {
+        return Ok(None);
+    }
+    if record.kind == i32::from(EntryKind::Folder) {
+        let current = folder(record.created_at);
+        return Ok(Some(Located { entry: base, kind: EntryKind::Folder, place: None, current, chain: Vec::new() }));
+    }
+    // A file by its id: where it hangs now, or hung last, is where its record is found.
+    let Ok(parent) = EntryId::try_from(record.parent.as_ref()) else { return Ok(None) };
+    match member(state, parent, &record.name, at)? {
+        Some(current) if current.entry.as_ref() == base.0.as_slice() => {
+            Located::linked(parent, &record.name, current, vec![parent]).map(Some)
+        }
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// Shows an entry as it was. Sums of folders are those of now and are not shown.
+pub(super) fn show(place: Option<(EntryId, &str)>, current: &CurrentRecord) -> Result<Entry, StateError> {
+    let is_folder = current.kind == i32::from(EntryKind::Folder);
+    let etag = if is_folder {
+        current.changed_at.to_string()
+    } else {
+        read::stored_id::<skep_placement::ids::VersionId>(&current.version, "a version id")?.to_string()
+    };
+    Ok(Entry {
+        entry: current.entry.clone(),
+        parent: place.map_or_else(bytes::Bytes::new, |(parent, _)| parent.0.to_vec().into()),
+        name: place.map_or_else(String::new, |(_, name)| name.to_owned()),
+        kind: current.kind,
+        size: current.size,
+        version: current.version.clone(),
+        version_number: current.version_number,
+        mtime: current.mtime,
+        changed_at: current.changed_at,
+        md5: current.md5.clone(),
+        blake3: current.blake3.clone(),
+        sums: None,
+        meta: Vec::new(),
+        etag,
+        created_at: 0,
+    })
+}
