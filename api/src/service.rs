@@ -23,6 +23,8 @@ pub mod instant;
 pub mod jobs;
 pub mod listing;
 pub mod place;
+pub mod recycle;
+pub mod restore;
 pub mod sessions;
 pub mod transfer;
 pub mod tree;

@@ -96,6 +96,7 @@ fn tree(transaction: &mut Transaction<'_>, command: &TreeCommand) -> Result<Done
         What::QueuePruning(command) => prune::queue(transaction, command),
         What::PruneHistory(command) => history::prune(transaction, command),
         What::ReapEntries(command) => history::reap(transaction, command),
+        What::EmptyBins(command) => recycle::empty(transaction, command),
         What::SetDatasourceQuota(command) => datasource::set_limits(transaction, command),
         What::SetLock(_) | What::RefreshLock(_) | What::RemoveLock(_) | What::ExpireLocks(_) => Err(invalid("locks are not served")),
     }
