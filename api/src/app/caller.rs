@@ -10,9 +10,9 @@ use crate::auth::authenticator::{Asking, SignedIn};
 use crate::auth::rights::{Account, Action, Administer, Authorized, Cluster, Job, Subject};
 use crate::error_code::Failure;
 use crate::request_context::RequestContext;
-use crate::service::{Service, instant};
 use crate::service::place::Place;
 use crate::service::user_path::UserPath;
+use crate::service::{Service, instant};
 
 /// A caller.
 #[derive(Clone, Debug)]

@@ -34,9 +34,11 @@ pub(crate) async fn start(State(_app): State<App>, Path(name): Path<String>, req
         "copy" => TransferSources::Copy(nodes.iter().map(|node| caller.at::<ReadContent>(node)).collect::<Result<_, Failure>>()?),
         "move" => TransferSources::Move(nodes.iter().map(|node| caller.at::<WriteTree>(node)).collect::<Result<_, Failure>>()?),
         other => {
-            return Err(
-                Failure::new(ErrorCode::Unsupported, format!("JobName: this server has no job {other}; it has copy, move and restore-instant")).into()
-            );
+            return Err(Failure::new(
+                ErrorCode::Unsupported,
+                format!("JobName: this server has no job {other}; it has copy, move and restore-instant"),
+            )
+            .into());
         }
     };
     let target = caller.at::<WriteTree>(&parameters.target.parse()?)?;

@@ -9,8 +9,8 @@ use serde_json::Value;
 use skep_raft::wire::meta::v1::Precondition;
 
 use super::messages::{
-    BackgroundJob, CreateNodesRequest, DeleteNodesRequest, DeleteNodesResponse, HeadNodeResponse, NodesCollection, RestError, RestoreNodesRequest,
-    RestoreNodesResponse, SentNode, TreeNode,
+    BackgroundJob, CreateNodesRequest, DeleteNodesRequest, DeleteNodesResponse, HeadNodeResponse, NodesCollection, RestError,
+    RestoreNodesRequest, RestoreNodesResponse, SentNode, TreeNode,
 };
 use super::node::{entry_node, root_node};
 use super::wire::{Context, RestRequest, RestResult, answer};

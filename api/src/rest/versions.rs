@@ -176,7 +176,8 @@ pub(crate) async fn delete(
 }
 
 fn entry_id(text: &str) -> Result<EntryId, Failure> {
-    let id = uuid::Uuid::parse_str(text).map_err(|_no_uuid| Failure::new(ErrorCode::BadRequest, format!("Uuid: {text:?} is no node's id")))?;
+    let id =
+        uuid::Uuid::parse_str(text).map_err(|_no_uuid| Failure::new(ErrorCode::BadRequest, format!("Uuid: {text:?} is no node's id")))?;
     Ok(EntryId(id.into_bytes()))
 }
 

@@ -95,7 +95,12 @@ impl Service {
     ///
     /// # Errors
     /// [`ErrorCode::BadRequest`] for an instant to come; [`ErrorCode::Unavailable`], [`ErrorCode::Unknown`].
-    pub async fn queue_restore(&self, proof: Authorized<WriteTree, Place>, at: u64, context: &RequestContext) -> Result<JobRecord, Failure> {
+    pub async fn queue_restore(
+        &self,
+        proof: Authorized<WriteTree, Place>,
+        at: u64,
+        context: &RequestContext,
+    ) -> Result<JobRecord, Failure> {
         super::instant::check_past(at, self.now_micros())?;
         let path = proof.subject().path().to_string();
         let label = format!("Restoring {path} to {}", super::instant::show(at));

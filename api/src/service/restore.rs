@@ -122,7 +122,7 @@ impl Service {
             }
             self.undo(place, difference, &moved, &mut steps, &mut restored);
         }
-        if page.total > u64::try_from(page.differences.len()).unwrap_or(u64::MAX) || steps.len() > limits::BATCH_STEPS {
+        if page.total > u64::try_from(page.differences.len()).unwrap_or(u64::MAX) {
             let why = format!(
                 "{}: {} entries differ from then, more than the {} that one change may touch; restore its folders one by one",
                 place.path(),

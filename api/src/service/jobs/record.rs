@@ -111,7 +111,8 @@ impl RestoreParameters {
 
     /// Reads the stored form.
     pub(crate) fn from_json(text: &str) -> Result<Self, Failure> {
-        serde_json::from_str(text).map_err(|error| Failure::new(ErrorCode::Internal, format!("the job's parameters cannot be read: {error}")))
+        serde_json::from_str(text)
+            .map_err(|error| Failure::new(ErrorCode::Internal, format!("the job's parameters cannot be read: {error}")))
     }
 }
 
