@@ -223,8 +223,8 @@ pub(crate) async fn restore(State(_app): State<App>, request: RestRequest) -> Re
     for sent in &message.nodes {
         let path: UserPath = sent.path.parse()?;
         let context = caller.context().continued();
-        let mut from = caller.at::<WriteTree>(&path)?;
-        let to = caller.at::<WriteTree>(&caller.service().recycled_from(&mut from, &context).await?)?;
+        let (from, came_from) = caller.service().recycled_from(caller.at::<WriteTree>(&path)?, &context).await?;
+        let to = caller.at::<WriteTree>(&came_from)?;
         restored.push((to.subject().clone(), caller.service().restore_recycled(from, to, &context).await?));
     }
     let Some((place, entry)) = restored.first() else { return Ok(answer(RestoreNodesResponse::default())) };

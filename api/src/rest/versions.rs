@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::routing::post;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
-use skep_placement::ids::{EntryId, VersionId};
+use skep_placement::ids::VersionId;
 use skep_raft::wire::meta::v1::VersionRecord;
 use utoipa::ToSchema;
 
@@ -15,9 +15,8 @@ use super::node::{entry_node, hex};
 use super::wire::{Context, RestRequest, RestResult, answer, seconds};
 use crate::app::App;
 use crate::auth::rights::{ReadTree, WriteContent};
-use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
-use crate::service::by_id::place_of_uuid;
+use crate::service::by_id::place_of_text;
 
 /// Which versions are wanted.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
@@ -105,7 +104,7 @@ pub(crate) fn routes() -> Router<App> {
 pub(crate) async fn list(State(_app): State<App>, Path(uuid): Path<String>, request: RestRequest) -> RestResult {
     let message: VersionsRequest = request.json()?;
     let caller = request.caller().await?;
-    let place = place_of_uuid(&caller, entry_id(&uuid)?).await?;
+    let place = place_of_text(&caller, &uuid).await?;
     let wanted = if message.limit == 0 { usize::MAX } else { usize::try_from(message.limit).unwrap_or(usize::MAX) };
     let skip = usize::try_from(message.offset).unwrap_or(usize::MAX);
     let (mut all, mut before) = (Vec::new(), 0);
@@ -130,7 +129,7 @@ pub(crate) async fn list(State(_app): State<App>, Path(uuid): Path<String>, requ
 )]
 pub(crate) async fn promote(State(_app): State<App>, Path((uuid, version)): Path<(String, String)>, request: RestRequest) -> RestResult {
     let caller = request.caller().await?;
-    let place = place_of_uuid(&caller, entry_id(&uuid)?).await?;
+    let place = place_of_text(&caller, &uuid).await?;
     let proof = caller.authorize::<WriteContent, _>(place.clone())?;
     let condition = crate::dav::conditions::for_change(&request.headers)?;
     let done = caller.service().revert(proof, version_id(&version)?, condition, &caller.context().continued()).await?;
@@ -147,7 +146,7 @@ pub(crate) async fn promote(State(_app): State<App>, Path((uuid, version)): Path
 pub(crate) async fn describe(State(_app): State<App>, Path((uuid, version)): Path<(String, String)>, request: RestRequest) -> RestResult {
     let message: DescribeRequest = request.json()?;
     let caller = request.caller().await?;
-    let place = place_of_uuid(&caller, entry_id(&uuid)?).await?;
+    let place = place_of_text(&caller, &uuid).await?;
     let proof = caller.authorize::<WriteContent, _>(place.clone())?;
     let wanted = (version_id(&version)?, message.description);
     let done = caller.service().describe_version(proof, wanted, &caller.context().continued()).await?;
@@ -169,16 +168,10 @@ pub(crate) async fn delete(
     Path((uuid, version)): Path<(String, String)>,
 ) -> RestResult {
     let caller = app.caller(&headers, &context).await?;
-    let place = place_of_uuid(&caller, entry_id(&uuid)?).await?;
+    let place = place_of_text(&caller, &uuid).await?;
     let proof = caller.authorize::<WriteContent, _>(place.clone())?;
     let done = caller.service().delete_version(proof, version_id(&version)?, &caller.context().continued()).await?;
     Ok(answer(VersionChangeResponse { success: true, version: message_of(&done.version), node: entry_node(&done.entry, &place, true) }))
-}
-
-fn entry_id(text: &str) -> Result<EntryId, Failure> {
-    let id =
-        uuid::Uuid::parse_str(text).map_err(|_no_uuid| Failure::new(ErrorCode::BadRequest, format!("Uuid: {text:?} is no node's id")))?;
-    Ok(EntryId(id.into_bytes()))
 }
 
 fn message_of(version: &VersionRecord) -> VersionMessage {

@@ -16,23 +16,27 @@ use crate::service::user_path::UserPath;
 const NOTE: &str = "pydio:recycle_restore";
 
 impl Service {
-    /// Where something in a recycle bin came from.
+    /// Where something in a recycle bin came from; gives the proof back for taking it out.
     ///
     /// # Errors
     /// [`ErrorCode::NotFound`]; [`ErrorCode::BadRequest`] for what does not lie in a bin, or is a part of what was recycled.
-    pub async fn recycled_from(&self, proof: &mut Authorized<WriteTree, Place>, context: &RequestContext) -> Result<UserPath, Failure> {
+    pub async fn recycled_from(
+        &self,
+        mut proof: Authorized<WriteTree, Place>,
+        context: &RequestContext,
+    ) -> Result<(Authorized<WriteTree, Place>, UserPath), Failure> {
         let shown = proof.subject().path().to_string();
         if !proof.subject().is_in_recycle_bin() {
             return Err(Failure::new(ErrorCode::BadRequest, format!("{shown}: it does not lie in a recycle bin")));
         }
-        let entry = self.stat_if_there(proof, StatRequest { with_meta: true }, context).await?;
+        let entry = self.stat_if_there(&mut proof, StatRequest { with_meta: true }, context).await?;
         let entry = entry.ok_or_else(|| Failure::not_found(&shown))?;
         let note = entry.meta.iter().find(|note| note.namespace == NOTE).and_then(|note| serde_json::from_str::<String>(&note.json).ok());
         let note = note.ok_or_else(|| {
             let why = format!("{shown}: nothing is noted of where it came from; restore the folder it was recycled with, or move it");
             Failure::new(ErrorCode::BadRequest, why)
         })?;
-        note.parse()
+        Ok((proof, note.parse()?))
     }
 
     /// Moves something from a recycle bin to where it came from, with the folders above it that are missing, by one command.

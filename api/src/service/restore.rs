@@ -40,7 +40,7 @@ pub struct Restored {
 impl Restored {
     /// Whether nothing differed.
     #[must_use]
-    pub fn is_nothing(&self) -> bool {
+    fn is_nothing(&self) -> bool {
         self.made + self.reverted + self.moved + self.removed == 0
     }
 }
