@@ -102,3 +102,5 @@ pub const LEFTOVER_WAIT: Duration = Duration::from_secs(1);
 pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
 /// Steps of a batch.
 pub const BATCH_STEPS: usize = 10_000;
+/// Datasources that are asked at once for an entry by its id.
+pub const DATASOURCES_ASKED: usize = 8;

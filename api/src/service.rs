@@ -17,6 +17,7 @@ use crate::ports::{ChunkIo, Clock, NodePort, Random};
 use crate::request_context::RequestContext;
 
 pub mod batch;
+pub(crate) mod by_id;
 pub mod content;
 pub mod identity;
 pub mod instant;
