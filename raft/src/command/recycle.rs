@@ -5,13 +5,13 @@
 
 use skep_placement::ids::EntryId;
 
-use crate::keys::{CurrentKey, EntryMetaKey, NameRest};
+use crate::keys::CurrentKey;
 use crate::state::path::{self, Located};
 use crate::state::rejection::{Stop, id, refuse};
 use crate::state::transaction::Transaction;
 use crate::state::{limits, tree};
 use crate::store::StateError;
-use crate::wire::meta::v1::{Change, EntryMetaRecord, EntryPath, RejectionCode};
+use crate::wire::meta::v1::{Change, EntryPath, RejectionCode};
 
 /// The name of a bin.
 const BIN: &str = "recycle_bin";
@@ -62,14 +62,7 @@ pub(super) fn recycle(
     let wanted = located.place.as_ref().map_or("", |(_, name)| name);
     let name = free_name(transaction, bin.entry, wanted, located.is_folder())?;
     let moved = tree::relink(transaction, located, &bin, &name, why)?;
-    let key = EntryMetaKey { entry: moved.entry, namespace: NameRest(NOTE.to_owned()) };
-    if note.is_empty() {
-        transaction.delete(&key);
-    } else {
-        let author = Some(transaction.actor().clone());
-        let record = EntryMetaRecord { json: note.to_owned(), author, changed_at: transaction.stamp() };
-        transaction.put(&key, &record);
-    }
+    super::note::write(transaction, moved.entry, NOTE, (!note.is_empty()).then(|| note.to_owned()))?;
     Ok(Recycled::Moved(Box::new(moved)))
 }
 

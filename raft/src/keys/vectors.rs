@@ -62,6 +62,7 @@ fn keys_of_groups_are_frozen() {
         (hex(&MetaValueKey { namespace: NameThen("n".to_owned()), hash: [3; 16], entry: ENTRY }), format!("1a6e00{}{ab}", "03".repeat(16))),
         (hex(&UserNoteKey { user: RECORD, namespace: NameThen("n".to_owned()), entry: ENTRY }), format!("1b{}6e00{ab}", "cd".repeat(16))),
         (hex(&FeedBeginKey {}), "1c".to_owned()),
+        (hex(&NoteUserKey { entry: ENTRY, user: RECORD, namespace: name() }), format!("1f{ab}{}6ec3a9", "cd".repeat(16))),
     ];
     for (found, frozen) in vectors {
         assert_eq!(found, frozen);
