@@ -18,6 +18,7 @@ mod job;
 mod join_token;
 mod member;
 mod move_entry;
+mod namespace;
 mod node;
 mod note;
 mod placement;
@@ -161,7 +162,8 @@ fn workspace(transaction: &mut Transaction<'_>, command: &WorkspaceCommand) -> R
     match command.what.as_ref().ok_or_else(empty)? {
         What::PutWorkspace(command) => workspace::put(transaction, command),
         What::DeleteWorkspace(command) => workspace::delete(transaction, command),
-        What::PutNamespace(_) | What::DeleteNamespace(_) => Err(invalid("namespaces are not served")),
+        What::PutNamespace(command) => namespace::put(transaction, command),
+        What::DeleteNamespace(command) => namespace::delete(transaction, command),
     }
 }
 

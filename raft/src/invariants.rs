@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use skep_placement::ids::{ChunkId, ContentId, EntryId, InstanceId, Stamp, WriteId};
 
+use crate::command::by_value;
 use crate::keys::{
-    ByIdKey, ChangeKey, ChunkKey, CondemnedKey, ContentKey, CurrentKey, DeleteKey, GoneKey, HistoryKey, ManifestKey, PruneDueKey,
-    RepairKey, StateKey, SumsKey, TotalsKey, UploadExpiryKey, VersionByIdKey, VersionKey,
+    ByIdKey, ChangeKey, ChunkKey, CondemnedKey, ContentKey, CurrentKey, DeleteKey, EntryMetaKey, GoneKey, HistoryKey, ManifestKey,
+    MetaValueKey, NameRest, NoteUserKey, PruneDueKey, RepairKey, StateKey, SumsKey, TotalsKey, UploadExpiryKey, UserNoteKey,
+    VersionByIdKey, VersionKey,
 };
 use crate::state::{chunk, read};
 use crate::store::{Direction, Family, ReadState, StateError};
@@ -22,6 +24,7 @@ pub fn violations(state: &dyn ReadState) -> Result<Vec<String>, StateError> {
     check.tree()?;
     check.contents()?;
     check.chunks()?;
+    check.notes()?;
     let stored = read::get(state, &TotalsKey {})?.unwrap_or_default();
     if stored != check.totals {
         check.found.push(format!("totals are {stored:?}, recounted {:?}", check.totals));
@@ -157,6 +160,37 @@ impl Check<'_> {
             counted.insert(folder, sums);
         }
         Ok(below)
+    }
+
+    /// What is found by its value is noted, and what is noted is noted at an entry that is known.
+    fn notes(&mut self) -> Result<(), StateError> {
+        let known = |entry: EntryId| Ok::<bool, StateError>(entry == EntryId::ROOT || read::get(self.state, &ByIdKey { entry })?.is_some());
+        let mut found = Vec::new();
+        for (key, ()) in self.all::<MetaValueKey>()? {
+            let note = EntryMetaKey { entry: key.entry, namespace: NameRest(key.namespace.0.clone()) };
+            let has_value = read::get(self.state, &note)?.is_some_and(|note| by_value(key.entry, &key.namespace.0, &note.json) == key);
+            if !has_value {
+                found.push(format!("entry {} is found by a value of {} that it has not", key.entry, key.namespace.0));
+            }
+        }
+        for (key, note) in self.all::<EntryMetaKey>()? {
+            if note.json.is_empty() || !known(key.entry)? {
+                found.push(format!("the note {} is empty or at an entry {} that is not there", key.namespace.0, key.entry));
+            }
+        }
+        let own = self.all::<UserNoteKey>()?;
+        for (key, _) in &own {
+            let of_entry = NoteUserKey { entry: key.entry, user: key.user, namespace: NameRest(key.namespace.0.clone()) };
+            if read::get(self.state, &of_entry)?.is_none() || !known(key.entry)? {
+                found.push(format!("a note {} of user {} would outlive entry {}", key.namespace.0, key.user, key.entry));
+            }
+        }
+        let of_entries = self.all::<NoteUserKey>()?.len();
+        if of_entries != own.len() {
+            found.push(format!("{of_entries} notes of users by their entries, {} by users", own.len()));
+        }
+        self.found.extend(found);
+        Ok(())
     }
 
     fn weight(&self, entry: EntryId, record: &ByIdRecord) -> Result<u64, StateError> {

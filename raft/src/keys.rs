@@ -31,6 +31,7 @@ mod manifest;
 mod meta_value;
 mod namespace;
 mod node;
+mod note_user;
 mod part;
 mod pg;
 mod policy;
@@ -83,6 +84,7 @@ pub use manifest::ManifestKey;
 pub use meta_value::MetaValueKey;
 pub use namespace::NamespaceKey;
 pub use node::NodeKey;
+pub use note_user::NoteUserKey;
 pub use part::{Descending, KeyPart, NameRest, NameThen};
 pub use pg::PgKey;
 pub use policy::PolicyKey;
@@ -139,6 +141,7 @@ pub enum Kind {
     UserNote = 27,
     FeedBegin = 28,
     Recycled = 29,
+    NoteUser = 31,
     Version = 32,
     VersionById = 33,
     Content = 34,

@@ -14,6 +14,7 @@ pub(crate) mod feed;
 pub(crate) mod idempotent;
 pub(crate) mod limits;
 pub(crate) mod manifest;
+pub mod namespace;
 pub(crate) mod overlay;
 pub(crate) mod path;
 pub mod policy;

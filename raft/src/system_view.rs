@@ -10,14 +10,14 @@ use skep_placement::ids::{DatasourceId, DeviceId, GroupId, NodeId, PgId, PoolId,
 
 use crate::keys::{
     AppliedIndexKey, ClusterKey, DatasourceByNameKey, DatasourceKey, DeviceKey, GrantByWorkspaceKey, GrantKey, GroupKey, JobByStateKey,
-    JobKey, JoinTokenKey, KeyPart, Kind, NameRest, NodeKey, PgKey, PolicyKey, PoolKey, StampKey, StateKey, TokenByUserKey, TokenKey,
-    UserByLoginKey, UserKey, WorkspaceBySlugKey, WorkspaceKey,
+    JobKey, JoinTokenKey, KeyPart, Kind, NameRest, NamespaceKey, NodeKey, PgKey, PolicyKey, PoolKey, StampKey, StateKey, TokenByUserKey,
+    TokenKey, UserByLoginKey, UserKey, WorkspaceBySlugKey, WorkspaceKey,
 };
-use crate::state::{policy, read};
+use crate::state::{namespace, policy, read};
 use crate::store::{Changes, Direction, Family, MemoryStore, ReadState, StateError, StateStore};
 use crate::wire::meta::v1::{
-    ClusterRecord, DatasourceRecord, DeviceRecord, GrantRecord, GroupRecord, JobRecord, JobState, JoinTokenRecord, NodeRecord, PgRecord,
-    PoolRecord, TokenRecord, UserRecord, VersioningPolicyRecord, WorkspaceRecord,
+    ClusterRecord, DatasourceRecord, DeviceRecord, GrantRecord, GroupRecord, JobRecord, JobState, JoinTokenRecord, NamespaceRecord,
+    NodeRecord, PgRecord, PoolRecord, TokenRecord, UserRecord, VersioningPolicyRecord, WorkspaceRecord,
 };
 
 /// A view on the system group. Cheap to clone; while one lives, its moment is kept.
@@ -265,6 +265,26 @@ impl SystemView {
     /// All workspaces.
     pub fn workspaces(&self) -> Result<Vec<WorkspaceRecord>, StateError> {
         self.all::<WorkspaceKey>(&[])
+    }
+
+    /// A kind of metadata, also one that every cluster has.
+    pub fn namespace(&self, name: &str) -> Result<Option<NamespaceRecord>, StateError> {
+        let stored = self.one(&NamespaceKey { name: NameRest(name.to_owned()) })?;
+        Ok(match namespace::built_in_of(name) {
+            Some(built_in) => Some(NamespaceRecord { tags: stored.map(|record| record.tags).unwrap_or_default(), ..built_in }),
+            None => stored,
+        })
+    }
+
+    /// All kinds of metadata, those that every cluster has first.
+    pub fn namespaces(&self) -> Result<Vec<NamespaceRecord>, StateError> {
+        let mut all = Vec::new();
+        for built_in in namespace::built_in() {
+            all.extend(self.namespace(&built_in.name)?);
+        }
+        let stored = self.all::<NamespaceKey>(&[])?;
+        all.extend(stored.into_iter().filter(|record| namespace::built_in_of(&record.name).is_none()));
+        Ok(all)
     }
 
     /// A job.

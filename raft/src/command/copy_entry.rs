@@ -6,9 +6,8 @@ use skep_placement::chunk::FileHasher;
 use skep_placement::ids::{ContentId, EntryId};
 
 use super::move_entry::check_apart;
-use super::put_file;
-use super::recycle;
-use crate::keys::{CurrentKey, Descending, EntryMetaKey, VersionKey};
+use super::{note, put_file};
+use crate::keys::{CurrentKey, Descending, VersionKey};
 use crate::state::path::Located;
 use crate::state::rejection::{Stop, invalid, refuse};
 use crate::state::transaction::Transaction;
@@ -88,20 +87,8 @@ fn copy_one(transaction: &mut Transaction<'_>, seed: &[u8], current: &CurrentRec
         };
         put_file::new_file(transaction, target, entry, &mut version)?
     };
-    copy_notes(transaction, source, entry)?;
+    note::copy(transaction, source, entry)?;
     Ok(copy)
-}
-
-fn copy_notes(transaction: &mut Transaction<'_>, source: EntryId, copy: EntryId) -> Result<(), StateError> {
-    let notes = read::rows::<EntryMetaKey>(transaction.state(), &[&source], Direction::Forward);
-    for (key, mut note) in notes.collect::<Result<Vec<_>, StateError>>()? {
-        // Where an entry lay before it was recycled is no matter of its copy.
-        if key.namespace.0 != recycle::NOTE {
-            note.changed_at = transaction.stamp();
-            transaction.put(&EntryMetaKey { entry: copy, namespace: key.namespace }, &note);
-        }
-    }
-    Ok(())
 }
 
 /// An id that nobody else derives.

@@ -4,8 +4,8 @@
 
 use skep_placement::ids::EntryId;
 
+use super::note;
 use super::recycle::{self, Bin};
-use crate::keys::{EntryMetaKey, NameRest};
 use crate::state::path::{self, Located};
 use crate::state::rejection::{Stop, id, refuse};
 use crate::state::transaction::Transaction;
@@ -40,7 +40,7 @@ pub(super) fn apply(transaction: &mut Transaction<'_>, command: &MoveEntry) -> R
     // What was recycled may have made a bin, but it changed nothing about where source and target hang.
     let moved = tree::relink(transaction, &source, &target.folder, &target.name, Change::MovedAway)?;
     if command.restore {
-        transaction.delete(&EntryMetaKey { entry: moved.entry, namespace: NameRest(recycle::NOTE.to_owned()) });
+        note::write(transaction, moved.entry, recycle::NOTE, None)?;
     }
     let shown = entry::show(transaction.state(), &moved, false)?;
     Ok(Done { entry: Some(shown), created: target.existing.is_none(), final_path, ..Done::default() })

@@ -1,9 +1,12 @@
 //! What people and programs note at an entry, and its modification time.
+//!
+//! Invariants: an entry is found by a note's value exactly while it has that note and the note was written as searchable; no note outlives its entry.
 
 use skep_placement::chunk::FileHasher;
 use skep_placement::ids::EntryId;
 
-use crate::keys::{CurrentKey, EntryMetaKey, MetaValueKey, NameRest, NameThen, UserNoteKey};
+use super::recycle;
+use crate::keys::{CurrentKey, EntryMetaKey, MetaValueKey, NameRest, NameThen, NoteUserKey, UserNoteKey};
 use crate::state::feed::{self, Told};
 use crate::state::path::Located;
 use crate::state::rejection::{Stop, id, invalid, refuse, text};
@@ -23,18 +26,10 @@ pub(super) fn set(transaction: &mut Transaction<'_>, command: &SetMeta) -> Resul
     if !command.user.is_empty() {
         return set_own(transaction, &located, command);
     }
-    let key = EntryMetaKey { entry: located.entry, namespace: NameRest(command.namespace.clone()) };
-    if let Some(was) = transaction.get(&key)? {
-        transaction.delete(&by_value(located.entry, &command.namespace, &was.json));
-    }
-    if command.json.is_empty() {
-        transaction.delete(&key);
-    } else {
-        let author = Some(transaction.actor().clone());
-        transaction.put(&key, &EntryMetaRecord { json: command.json.clone(), author, changed_at: transaction.stamp() });
-        if command.searchable {
-            transaction.put(&by_value(located.entry, &command.namespace, &command.json), &());
-        }
+    let json = (!command.json.is_empty()).then(|| command.json.clone());
+    write(transaction, located.entry, &command.namespace, json)?;
+    if command.searchable && !command.json.is_empty() {
+        transaction.put(&by_value(located.entry, &command.namespace, &command.json), &());
     }
     let changed = if located.is_folder() { located.chain_with_self() } else { located.chain.clone() };
     tree::touch(transaction, &changed)?;
@@ -43,25 +38,66 @@ pub(super) fn set(transaction: &mut Transaction<'_>, command: &SetMeta) -> Resul
     Ok(Done { entry: Some(shown), ..Done::default() })
 }
 
+/// Puts a note in the place of the one there was, or takes that away; what was found by its value is no more.
+pub(super) fn write(transaction: &mut Transaction<'_>, entry: EntryId, namespace: &str, json: Option<String>) -> Result<(), StateError> {
+    let key = EntryMetaKey { entry, namespace: NameRest(namespace.to_owned()) };
+    if let Some(was) = transaction.get(&key)? {
+        transaction.delete(&by_value(entry, namespace, &was.json));
+    }
+    match json {
+        Some(json) => {
+            let author = Some(transaction.actor().clone());
+            let changed_at = transaction.stamp();
+            transaction.put(&key, &EntryMetaRecord { json, author, changed_at });
+        }
+        None => transaction.delete(&key),
+    }
+    Ok(())
+}
+
+/// Gives a copy the notes of an entry that are everybody's, found by their values as those are. What users noted for themselves stays with the entry.
+pub(super) fn copy(transaction: &mut Transaction<'_>, source: EntryId, copy: EntryId) -> Result<(), StateError> {
+    let notes = read::rows::<EntryMetaKey>(transaction.state(), &[&source], Direction::Forward);
+    for (key, mut note) in notes.collect::<Result<Vec<_>, StateError>>()? {
+        // Where an entry lay before it was recycled is no matter of its copy.
+        if key.namespace.0 == recycle::NOTE {
+            continue;
+        }
+        if transaction.get(&by_value(source, &key.namespace.0, &note.json))?.is_some() {
+            transaction.put(&by_value(copy, &key.namespace.0, &note.json), &());
+        }
+        note.changed_at = transaction.stamp();
+        transaction.put(&EntryMetaKey { entry: copy, namespace: key.namespace }, &note);
+    }
+    Ok(())
+}
+
 /// Writes or deletes what one user alone noted; for others nothing has changed.
 fn set_own(transaction: &mut Transaction<'_>, located: &Located, command: &SetMeta) -> Result<Done, Stop> {
     let user = id(&command.user, "user id")?;
     let key = UserNoteKey { user, namespace: NameThen(command.namespace.clone()), entry: located.entry };
+    let of_entry = NoteUserKey { entry: located.entry, user, namespace: NameRest(command.namespace.clone()) };
     if command.json.is_empty() {
         transaction.delete(&key);
+        transaction.delete(&of_entry);
     } else {
         let author = Some(transaction.actor().clone());
         transaction.put(&key, &EntryMetaRecord { json: command.json.clone(), author, changed_at: transaction.stamp() });
+        transaction.put(&of_entry, &());
     }
     let shown = entry::show(transaction.state(), located, false)?;
     Ok(Done { entry: Some(shown), ..Done::default() })
 }
 
-/// Deletes everything that is noted at an entry for everybody.
+/// Deletes everything that is noted at an entry.
 pub(super) fn forget_all(transaction: &mut Transaction<'_>, entry: EntryId) -> Result<(), StateError> {
     let notes = read::rows::<EntryMetaKey>(transaction.state(), &[&entry], Direction::Forward);
-    for (key, note) in notes.collect::<Result<Vec<_>, StateError>>()? {
-        transaction.delete(&by_value(entry, &key.namespace.0, &note.json));
+    for (key, _) in notes.collect::<Result<Vec<_>, StateError>>()? {
+        write(transaction, entry, &key.namespace.0, None)?;
+    }
+    let of_users = read::rows::<NoteUserKey>(transaction.state(), &[&entry], Direction::Forward);
+    for (key, ()) in of_users.collect::<Result<Vec<_>, StateError>>()? {
+        transaction.delete(&UserNoteKey { user: key.user, namespace: NameThen(key.namespace.0.clone()), entry });
         transaction.delete(&key);
     }
     Ok(())

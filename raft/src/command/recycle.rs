@@ -5,13 +5,13 @@
 
 use skep_placement::ids::{EntryId, Stamp};
 
-use crate::keys::{ByIdKey, CurrentKey, EntryMetaKey, NameRest, RecycledKey, StateKey, SumsKey};
+use crate::keys::{ByIdKey, CurrentKey, RecycledKey, StateKey, SumsKey};
 use crate::state::path::{self, Located};
 use crate::state::rejection::{Stop, id, invalid, refuse};
 use crate::state::transaction::Transaction;
 use crate::state::{limits, read, tree};
 use crate::store::{Direction, StateError};
-use crate::wire::meta::v1::{Change, Done, EmptyBins, EntryMetaRecord, EntryPath, RejectionCode};
+use crate::wire::meta::v1::{Change, Done, EmptyBins, EntryPath, RejectionCode};
 
 /// The name of a bin.
 const BIN: &str = "recycle_bin";
@@ -66,14 +66,7 @@ pub(super) fn recycle(
     record.recycled_at = transaction.stamp();
     transaction.put(&by_id, &record);
     transaction.put(&RecycledKey { since: Stamp(record.recycled_at), entry: moved.entry }, &());
-    let key = EntryMetaKey { entry: moved.entry, namespace: NameRest(NOTE.to_owned()) };
-    if note.is_empty() {
-        transaction.delete(&key);
-    } else {
-        let author = Some(transaction.actor().clone());
-        let record = EntryMetaRecord { json: note.to_owned(), author, changed_at: transaction.stamp() };
-        transaction.put(&key, &record);
-    }
+    super::note::write(transaction, moved.entry, NOTE, (!note.is_empty()).then(|| note.to_owned()))?;
     Ok(Recycled::Moved(Box::new(moved)))
 }
 

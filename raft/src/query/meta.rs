@@ -23,10 +23,12 @@ pub(super) fn meta(state: &dyn ReadState, query: &MetaQuery) -> Result<Found, St
         finding.of_entries(query)?;
     } else if let Ok(user) = RecordId::try_from(query.user.as_ref()) {
         finding.of_user(query, user)?;
-    } else if !query.json.is_empty() {
-        finding.by_value(query)?;
-    } else {
+    } else if query.namespace.is_empty() {
         return Ok(absent(0));
+    } else if query.json.is_empty() {
+        finding.of_namespace(query)?;
+    } else {
+        finding.by_value(query)?;
     }
     Ok(Found::Meta(finding.page))
 }
@@ -42,17 +44,25 @@ impl Finding<'_> {
     fn of_entries(&mut self, query: &MetaQuery) -> Result<(), StateError> {
         for wanted in query.entries.iter().take(page(query.limit)) {
             let Ok(entry) = EntryId::try_from(wanted.as_ref()) else { continue };
-            let Some(located) = self.seen(entry)? else { continue };
-            let notes = read::rows::<EntryMetaKey>(self.state, &[&entry], Direction::Forward);
-            for (key, record) in notes.collect::<Result<Vec<_>, StateError>>()? {
+            let mut notes = Vec::new();
+            for row in read::rows::<EntryMetaKey>(self.state, &[&entry], Direction::Forward) {
+                let (key, record) = row?;
                 if query.namespace.is_empty() || key.namespace.0 == query.namespace {
-                    self.found(&located, key.namespace.0, record, RecordId::default())?;
+                    notes.push((key.namespace.0, record, RecordId::default()));
                 }
             }
             if let Ok(user) = RecordId::try_from(query.user.as_ref()) {
                 let key = UserNoteKey { user, namespace: NameThen(query.namespace.clone()), entry };
-                if let Some(record) = read::get(self.state, &key)? {
-                    self.found(&located, query.namespace.clone(), record, user)?;
+                notes.extend(read::get(self.state, &key)?.map(|record| (query.namespace.clone(), record, user)));
+            }
+            // Most entries have no note: where they hang is not asked.
+            if notes.is_empty() {
+                continue;
+            }
+            let Some(located) = self.seen(entry)? else { continue };
+            for (namespace, record, user) in notes {
+                if query.json.is_empty() || record.json == query.json {
+                    self.found(&located, namespace, record, user)?;
                 }
             }
         }
@@ -99,6 +109,30 @@ impl Finding<'_> {
             }
             if count + 1 == limit {
                 self.page.cursor = key.entry.0.to_vec().into();
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Entries with any value of a namespace, as far as they are searchable. The cursor is a hash and an entry.
+    fn of_namespace(&mut self, query: &MetaQuery) -> Result<(), StateError> {
+        let namespace = NameThen(query.namespace.clone());
+        let after = query.after.split_first_chunk::<16>();
+        let after = after.and_then(|(hash, entry)| Some((*hash, EntryId::try_from(entry).ok()?)));
+        let (hash, entry) = after.unwrap_or_default();
+        let first = MetaValueKey { namespace: namespace.clone(), hash, entry };
+        let limit = page(query.limit);
+        let rows = read::rows_from::<MetaValueKey>(self.state, &[&namespace], &first);
+        let rows = rows.filter(|row| row.as_ref().map_or(true, |(key, ())| Some((key.hash, key.entry)) != after));
+        for (count, row) in rows.enumerate() {
+            let (key, ()) = row?;
+            let note = EntryMetaKey { entry: key.entry, namespace: NameRest(query.namespace.clone()) };
+            if let (Some(record), Some(located)) = (read::get(self.state, &note)?, self.seen(key.entry)?) {
+                self.found(&located, query.namespace.clone(), record, RecordId::default())?;
+            }
+            if count + 1 == limit {
+                self.page.cursor = [key.hash, key.entry.0].concat().into();
                 break;
             }
         }

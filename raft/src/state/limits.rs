@@ -66,3 +66,11 @@ pub(crate) const PRUNED_ROWS_MAX: u32 = 1_000;
 pub(crate) const LOCKS_MAX: usize = 10_000;
 /// Seconds of a lock.
 pub(crate) const LOCK_SECONDS_MAX: u64 = 7 * 24 * 3_600;
+/// Namespaces that administrators may define.
+pub(crate) const NAMESPACES_MAX: usize = 256;
+/// Policies of a namespace.
+pub(crate) const NAMESPACE_POLICIES_MAX: usize = 64;
+/// Tags that a namespace knows.
+pub(crate) const TAGS_MAX: usize = 10_000;
+/// Bytes of a tag.
+pub(crate) const TAG_BYTES_MAX: usize = 128;

@@ -10,8 +10,8 @@ use skep_raft::state::{GroupKind, Position, apply_batch};
 use skep_raft::store::{Changes, MemoryStore, StateStore};
 use skep_raft::wire::meta::v1::{
     AbortUpload, AdvanceHorizon, AppendUpload, Batch, ChunkList, ClusterCommand, Code, Command, ContentCommand, ExpireUploads, OpenUpload,
-    Proposal, PutFile, QueueRepairs, Reencoded, ReportDamage, ShardRepaired, StoredChunk, TreeCommand, WriteId, cluster_command, command,
-    content_command, new_content, tree_command,
+    Proposal, PutFile, QueueRepairs, Reencoded, ReportDamage, SetMeta, ShardRepaired, StoredChunk, TreeCommand, WriteId, cluster_command,
+    command, content_command, new_content, tree_command,
 };
 
 /// Few chunks, few writings: so that commands meet.
@@ -67,6 +67,12 @@ fn step() -> impl Strategy<Value = command::What> {
         2 => (1..6_u64, instance()).prop_map(|(replaces, instance)| {
             let instance = StoredChunk { missing: 0, pin: 0, ..instance };
             content(What::Reencoded(Reencoded { chunk: instance.chunk.clone(), replaces: write(replaces), instance: Some(instance) }))
+        }),
+        1 => (0..4_u64, 0..3_u8, any::<bool>(), any::<bool>()).prop_map(|(name, value, searchable, own)| {
+            let json = if value == 0 { String::new() } else { value.to_string() };
+            let user = if own { id(7) } else { Bytes::new() };
+            let namespace = "usermeta-tags".to_owned();
+            tree(tree_command::What::SetMeta(SetMeta { path: path(&format!("/f{name}")), namespace, json, user, searchable }))
         }),
         1 => (1..3_u32).prop_map(|data| {
             let profile = Some(Code { data: 2 * data, parity: 2 });
