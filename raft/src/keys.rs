@@ -77,7 +77,7 @@ pub use idempotent::{IdempotentExpiryKey, IdempotentKey};
 pub use inline::inline;
 pub use job::{JobByStateKey, JobKey};
 pub use join_token::JoinTokenKey;
-pub use lock::{LockExpiryKey, LockKey};
+pub use lock::{LockBelowKey, LockExpiryKey, LockKey};
 pub use manifest::ManifestKey;
 pub use meta_value::MetaValueKey;
 pub use namespace::NamespaceKey;
@@ -136,6 +136,7 @@ pub enum Kind {
     MetaValue = 26,
     UserNote = 27,
     FeedBegin = 28,
+    LockBelow = 30,
     Version = 32,
     VersionById = 33,
     Content = 34,
