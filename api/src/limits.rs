@@ -102,3 +102,13 @@ pub const LEFTOVER_WAIT: Duration = Duration::from_secs(1);
 pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
 /// Steps of a batch.
 pub const BATCH_STEPS: usize = 10_000;
+/// Lists of states in an If header, and states in each.
+pub const STATE_TESTS: usize = 64;
+/// Tokens of locks that one request submits.
+pub const LOCK_TOKENS: usize = 256;
+/// Seconds of a lock whose client names no time.
+pub const LOCK_SECONDS: u64 = 600;
+/// Seconds of the longest lock.
+pub const LOCK_SECONDS_MAX: u64 = 7 * 24 * 3_600;
+/// Seconds of a content lock: whoever edits takes it anew.
+pub const CONTENT_LOCK_SECONDS: u64 = 24 * 3_600;
