@@ -104,3 +104,13 @@ pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
 pub const BATCH_STEPS: usize = 10_000;
 /// Datasources that are asked at once for an entry by its id.
 pub const DATASOURCES_ASKED: usize = 8;
+/// Lists of states in an If header, and states in each.
+pub const STATE_TESTS: usize = 64;
+/// Tokens of locks that one request submits.
+pub const LOCK_TOKENS: usize = 256;
+/// Seconds of a lock whose client names no time.
+pub const LOCK_SECONDS: u64 = 600;
+/// Seconds of the longest lock.
+pub const LOCK_SECONDS_MAX: u64 = 7 * 24 * 3_600;
+/// Seconds of a content lock: whoever edits takes it anew.
+pub const CONTENT_LOCK_SECONDS: u64 = 24 * 3_600;

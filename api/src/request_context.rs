@@ -13,6 +13,7 @@ use skep_raft::wire::meta::v1::{Command, Idempotency};
 use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
 use crate::ports::Random;
+use crate::stated::Stated;
 
 /// The header by which a client may repeat a request without its being done twice.
 /// Source: draft-ietf-httpapi-idempotency-key-header.
@@ -30,6 +31,8 @@ pub struct RequestContext {
     pub remote: IpAddr,
     /// The client may send the request again under this.
     pub repeatable: Option<Arc<Repeatable>>,
+    /// What the client says of locks and states; goes with each change of a tree.
+    pub stated: Arc<Stated>,
     waits_until: Instant,
 }
 
@@ -90,13 +93,25 @@ impl RequestContext {
     /// A request that begins now.
     #[must_use]
     pub fn new(request_id: Arc<str>, remote: IpAddr) -> Self {
-        Self { request_id, remote, repeatable: None, waits_until: Instant::now() + limits::METADATA_WAIT }
+        Self { request_id, remote, repeatable: None, stated: Arc::default(), waits_until: Instant::now() + limits::METADATA_WAIT }
     }
 
     /// The same request, which the client may send again.
     #[must_use]
     pub fn repeatable(self, repeatable: Option<Repeatable>) -> Self {
         Self { repeatable: repeatable.map(Arc::new), ..self }
+    }
+
+    /// The same request with what the client says of locks and states.
+    #[must_use]
+    pub fn stating(self, stated: Stated) -> Self {
+        Self { stated: Arc::new(stated), ..self }
+    }
+
+    /// The same request, for a change that the client did not ask for itself.
+    #[must_use]
+    pub fn aside(&self) -> Self {
+        Self { stated: Arc::default(), ..self.clone() }
     }
 
     /// The same request, where what it gives cannot be given again.

@@ -23,6 +23,7 @@ pub mod identity;
 pub mod instant;
 pub mod jobs;
 pub mod listing;
+pub mod locks;
 pub mod place;
 pub mod recycle;
 pub mod restore;
@@ -141,6 +142,7 @@ pub(crate) fn command_of(actor: Actor, rights_index: u64, what: command::What, c
     let user = RecordId::try_from(actor.user.as_ref()).unwrap_or_default();
     let request_id = context.request_id.to_string();
     let mut command = Command { actor: Some(actor), rights_index, request_id, from, what: Some(what), ..Command::default() };
+    context.stated.put_into(&mut command);
     command.idempotency = context.repeatable.as_ref().and_then(|repeatable| repeatable.of_command(user, &command, &content));
     command
 }

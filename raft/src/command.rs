@@ -16,6 +16,7 @@ mod grant;
 mod history;
 mod job;
 mod join_token;
+mod lock;
 mod member;
 mod move_entry;
 mod namespace;
@@ -99,7 +100,10 @@ fn tree(transaction: &mut Transaction<'_>, command: &TreeCommand) -> Result<Done
         What::ReapEntries(command) => history::reap(transaction, command),
         What::EmptyBins(command) => recycle::empty(transaction, command),
         What::SetDatasourceQuota(command) => datasource::set_limits(transaction, command),
-        What::SetLock(_) | What::RefreshLock(_) | What::RemoveLock(_) | What::ExpireLocks(_) => Err(invalid("locks are not served")),
+        What::SetLock(command) => lock::set(transaction, command),
+        What::RefreshLock(command) => lock::refresh(transaction, command),
+        What::RemoveLock(command) => lock::remove(transaction, command),
+        What::ExpireLocks(command) => lock::expire(transaction, command),
     }
 }
 

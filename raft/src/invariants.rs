@@ -6,11 +6,11 @@ use skep_placement::ids::{ChunkId, ContentId, EntryId, InstanceId, Stamp, WriteI
 
 use crate::command::by_value;
 use crate::keys::{
-    ByIdKey, ChangeKey, ChunkKey, CondemnedKey, ContentKey, CurrentKey, DeleteKey, EntryMetaKey, GoneKey, HistoryKey, ManifestKey,
-    MetaValueKey, NameRest, NoteUserKey, PruneDueKey, RepairKey, StateKey, SumsKey, TotalsKey, UploadExpiryKey, UserNoteKey,
-    VersionByIdKey, VersionKey,
+    ByIdKey, ChangeKey, ChunkKey, CondemnedKey, ContentKey, CurrentKey, DeleteKey, EntryMetaKey, GoneKey, HistoryKey, LockBelowKey,
+    LockExpiryKey, LockKey, ManifestKey, MetaValueKey, NameRest, NoteUserKey, PruneDueKey, RepairKey, StampKey, StateKey, SumsKey,
+    TotalsKey, UploadExpiryKey, UserNoteKey, VersionByIdKey, VersionKey,
 };
-use crate::state::{chunk, read};
+use crate::state::{chunk, lock, path, read};
 use crate::store::{Direction, Family, ReadState, StateError};
 use crate::wire::meta::v1::{ByIdRecord, ContentRecord, CurrentRecord, EntryKind, FolderSums, GroupTotals};
 use std::ops::Bound;
@@ -22,6 +22,7 @@ use std::ops::Bound;
 pub fn violations(state: &dyn ReadState) -> Result<Vec<String>, StateError> {
     let mut check = Check { state, found: Vec::new(), totals: GroupTotals::default() };
     check.tree()?;
+    check.locks()?;
     check.contents()?;
     check.chunks()?;
     check.notes()?;
@@ -39,6 +40,7 @@ pub fn violations(state: &dyn ReadState) -> Result<Vec<String>, StateError> {
 pub fn recount(state: &dyn ReadState) -> Result<GroupTotals, StateError> {
     let mut check = Check { state, found: Vec::new(), totals: GroupTotals::default() };
     check.tree()?;
+    check.locks()?;
     check.contents()?;
     check.chunks()?;
     Ok(check.totals)
@@ -106,6 +108,33 @@ impl Check<'_> {
         for (entry, record) in by_id.iter().filter(|(_, record)| record.unlinked_at != 0 && !record.reaped) {
             self.totals.unlinked_bytes += self.weight(*entry, record)?;
         }
+        Ok(())
+    }
+
+    /// Each lock is on something linked, knows the folders above it, ends some time, and stands beside no other that it excludes.
+    fn locks(&mut self) -> Result<(), StateError> {
+        let stamp = read::get(self.state, &StampKey {})?.unwrap_or(0);
+        let locks = self.all::<LockKey>()?;
+        let (mut above, mut exclusive) = (0, BTreeMap::new());
+        for (key, lock) in &locks {
+            let chain = lock::chain(lock)?;
+            let located = path::locate(self.state, key.entry)?;
+            self.hold(located.is_some_and(|located| located.chain == chain), || format!("a lock on {} knows another place", key.entry));
+            let ends = read::get(self.state, &lock::expiry(key, lock))?.is_some();
+            self.hold(ends, || format!("a lock on {} never ends", key.entry));
+            above += chain.len();
+            for folder in chain {
+                let known = read::get(self.state, &LockBelowKey { folder, entry: key.entry, token: key.token })?.is_some();
+                self.hold(known, || format!("folder {folder} does not know of the lock on {}", key.entry));
+            }
+            if !lock.shared && lock::is_live(lock, stamp) {
+                let alone = exclusive.insert((key.entry, lock.kind), lock.fence).is_none();
+                self.hold(alone, || format!("two exclusive locks of one kind on {}", key.entry));
+            }
+        }
+        let rows = (self.all::<LockExpiryKey>()?.len(), self.all::<LockBelowKey>()?.len());
+        self.hold(rows == (locks.len(), above), || format!("{rows:?} rows for {} locks with {above} folders above", locks.len()));
+        self.totals.locks = count(locks.len());
         Ok(())
     }
 

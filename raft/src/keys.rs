@@ -79,7 +79,7 @@ pub use idempotent::{IdempotentExpiryKey, IdempotentKey};
 pub use inline::inline;
 pub use job::{JobByStateKey, JobKey};
 pub use join_token::JoinTokenKey;
-pub use lock::{LockExpiryKey, LockKey};
+pub use lock::{LockBelowKey, LockExpiryKey, LockKey};
 pub use manifest::ManifestKey;
 pub use meta_value::MetaValueKey;
 pub use namespace::NamespaceKey;
@@ -142,6 +142,7 @@ pub enum Kind {
     FeedBegin = 28,
     Recycled = 29,
     NoteUser = 31,
+    LockBelow = 30,
     Version = 32,
     VersionById = 33,
     Content = 34,

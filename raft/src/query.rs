@@ -8,6 +8,7 @@ mod content;
 mod diff;
 mod feed;
 mod list;
+mod locks;
 mod meta;
 mod past;
 mod prune;
@@ -65,7 +66,8 @@ fn find(state: &dyn ReadState, query: &Query) -> Result<Found, StateError> {
         Some(What::Diff(query)) => diff::diff(state, query),
         Some(What::Prune(query)) => prune::preview(state, query),
         Some(What::Meta(query)) => meta::meta(state, query),
-        Some(What::Locks(_) | What::Bins(_)) => Ok(absent(0)),
+        Some(What::Locks(query)) => locks::locks(state, query),
+        Some(What::Bins(_)) => Ok(absent(0)),
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod entry;
 pub(crate) mod feed;
 pub(crate) mod idempotent;
 pub(crate) mod limits;
+pub(crate) mod lock;
 pub(crate) mod manifest;
 pub mod namespace;
 pub(crate) mod overlay;
@@ -25,6 +26,7 @@ pub(crate) mod recovered;
 pub(crate) mod rejection;
 pub mod rights;
 pub(crate) mod session;
+pub(crate) mod stated;
 pub(crate) mod transaction;
 pub(crate) mod tree;
 

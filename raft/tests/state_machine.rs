@@ -10,6 +10,8 @@ mod fuzz;
 mod group;
 #[path = "state_machine/identities.rs"]
 mod identities;
+#[path = "state_machine/locks.rs"]
+mod locks;
 #[path = "state_machine/metadata.rs"]
 mod metadata;
 #[path = "state_machine/reading.rs"]

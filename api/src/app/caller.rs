@@ -13,6 +13,7 @@ use crate::request_context::RequestContext;
 use crate::service::place::Place;
 use crate::service::user_path::UserPath;
 use crate::service::{Service, instant};
+use crate::stated::Stated;
 
 /// A caller.
 #[derive(Clone, Debug)]
@@ -33,6 +34,11 @@ impl Caller {
         let view = self.service().metadata().system(context.deadline()).await?;
         let who = self.who.still_valid(&view, self.app.authenticator().now_micros(&view)?)?;
         Ok(Self { app: self.app.clone(), who: Arc::new(who), view, context: context.clone() })
+    }
+
+    /// The same caller with what the request says of locks and states.
+    pub(crate) fn stating(self, stated: Stated) -> Self {
+        Self { context: self.context.stating(stated), ..self }
     }
 
     pub(crate) fn app(&self) -> &App {

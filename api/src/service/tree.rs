@@ -217,7 +217,7 @@ impl Service {
             existing_ok: true,
             ..CreateFolder::default()
         };
-        self.propose_tree(proof, tree_command::What::CreateFolder(command), context).await?;
+        self.propose_tree(proof, tree_command::What::CreateFolder(command), &context.aside()).await?;
         if let Some(home) = proof.subject().home() {
             self.home_exists(home);
         }

@@ -39,7 +39,7 @@ fn step(transaction: &mut Transaction<'_>, step: &BatchStep) -> Result<Done, Sto
 
 fn holds_still(transaction: &Transaction<'_>, command: &HoldsStill) -> Result<Done, Stop> {
     let located = path::find(transaction.state(), command.path.as_ref())?;
-    precondition::check(transaction.state(), command.condition.as_ref(), located.as_ref())?;
+    precondition::check(transaction, command.condition.as_ref(), located.as_ref(), None)?;
     Ok(Done::default())
 }
 

@@ -12,7 +12,7 @@ use crate::state::path::Located;
 use crate::state::rejection::{Stop, invalid, refuse};
 use crate::state::transaction::Transaction;
 use crate::state::tree::{self, Parents, Target};
-use crate::state::{content, entry, limits, path, precondition, read};
+use crate::state::{content, entry, limits, lock, path, precondition, read};
 use crate::store::{Direction, StateError};
 use crate::wire::meta::v1::{Change, CopyEntry, CurrentRecord, Done, RejectionCode, VersionRecord};
 
@@ -22,9 +22,9 @@ pub(super) fn apply(transaction: &mut Transaction<'_>, command: &CopyEntry) -> R
         return Err(invalid(format!("the seed has {} bytes, not 16", command.seed.len())));
     }
     let source = path::existing(transaction.state(), command.from.as_ref())?;
-    precondition::check(transaction.state(), command.condition.as_ref(), Some(&source))?;
+    precondition::check(transaction, command.condition.as_ref(), Some(&source), None)?;
     let target = tree::target(transaction, command.to.as_ref(), Parents::MUST_EXIST)?;
-    precondition::check(transaction.state(), command.target_condition.as_ref(), target.existing.as_ref())?;
+    precondition::check(transaction, command.target_condition.as_ref(), target.existing.as_ref(), Some(&target.folder))?;
     check_apart(&source, &target)?;
     if !command.shallow {
         let entries = tree::weight(transaction, &source)?.entries();
@@ -38,7 +38,10 @@ pub(super) fn apply(transaction: &mut Transaction<'_>, command: &CopyEntry) -> R
         if !command.overwrite {
             return Err(refuse(RejectionCode::AlreadyExists, format!("there is an entry {:?} already", target.name)));
         }
+        lock::check_removal(transaction, existing)?;
         tree::discard(transaction, existing, Change::Replaced)?;
+    } else {
+        lock::check_new_member(transaction, &target.folder)?;
     }
     let copy = copy_one(transaction, &command.seed, &source.current, &target)?;
     let mut count = 1;

@@ -6,7 +6,7 @@ use super::recycle::{self, Bin, Recycled};
 use crate::keys::CurrentKey;
 use crate::state::rejection::{Stop, refuse, text};
 use crate::state::transaction::Transaction;
-use crate::state::{entry, limits, path, precondition, read, tree};
+use crate::state::{entry, limits, lock, path, precondition, read, tree};
 use crate::store::Direction;
 use crate::wire::meta::v1::{Change, DeleteEntry, Done, RejectionCode};
 
@@ -16,7 +16,8 @@ pub(super) fn apply(transaction: &mut Transaction<'_>, command: &DeleteEntry) ->
     if located.entry == EntryId::ROOT {
         return Err(refuse(RejectionCode::Root, "the root of a tree cannot be deleted"));
     }
-    precondition::check(transaction.state(), command.condition.as_ref(), Some(&located))?;
+    precondition::check(transaction, command.condition.as_ref(), Some(&located), None)?;
+    lock::check_removal(transaction, &located)?;
     text(&command.recycle_note_json, "note about the old place", limits::NOTE_BYTES_MAX)?;
     if command.recursive_forbidden && located.is_folder() {
         let first = read::rows::<CurrentKey>(transaction.state(), &[&located.entry], Direction::Forward).next().transpose()?;

@@ -7,7 +7,7 @@ use crate::state::feed::{self, Told};
 use crate::state::rejection::{Stop, id, refuse};
 use crate::state::transaction::Transaction;
 use crate::state::tree::{self, Parents};
-use crate::state::{entry, path};
+use crate::state::{entry, lock, path};
 use crate::wire::meta::v1::{ChangeKind, CreateFolder, Done, EntryKind, FolderSums, OpenHidden, RejectionCode};
 
 /// Makes a folder, and the folders above it that are missing if asked to.
@@ -18,7 +18,10 @@ pub(super) fn create(transaction: &mut Transaction<'_>, command: &CreateFolder) 
     let (located, created) = match target.existing {
         Some(existing) if existing.is_folder() && command.existing_ok => (existing, false),
         Some(_) => return Err(refuse(RejectionCode::AlreadyExists, format!("there is an entry {:?} already", target.name))),
-        None => (tree::create_folder(transaction, &target.folder, &target.name, entry_id, command.mtime)?, true),
+        None => {
+            lock::check_new_member(transaction, &target.folder)?;
+            (tree::create_folder(transaction, &target.folder, &target.name, entry_id, command.mtime)?, true)
+        }
     };
     let shown = entry::show(transaction.state(), &located, false)?;
     Ok(Done { entry: Some(shown), created, ..Done::default() })

@@ -10,7 +10,7 @@ use crate::state::path::{self, Located};
 use crate::state::rejection::{Stop, id, refuse};
 use crate::state::transaction::Transaction;
 use crate::state::tree::{self, Parents, Target};
-use crate::state::{entry, precondition};
+use crate::state::{entry, lock, precondition};
 use crate::wire::meta::v1::{Change, Done, MoveEntry, RejectionCode};
 
 /// Moves an entry to a path.
@@ -22,20 +22,24 @@ pub(super) fn apply(transaction: &mut Transaction<'_>, command: &MoveEntry) -> R
     if !command.expected.is_empty() && id::<EntryId>(&command.expected, "expected entry id")? != source.entry {
         return Err(refuse(RejectionCode::Stale, "another entry has that name now"));
     }
-    precondition::check(transaction.state(), command.condition.as_ref(), Some(&source))?;
+    precondition::check(transaction, command.condition.as_ref(), Some(&source), None)?;
     let target = tree::target(transaction, command.to.as_ref(), Parents::MUST_EXIST)?;
-    precondition::check(transaction.state(), command.target_condition.as_ref(), target.existing.as_ref())?;
+    precondition::check(transaction, command.target_condition.as_ref(), target.existing.as_ref(), Some(&target.folder))?;
     if source.place.as_ref() == Some(&(target.folder.entry, target.name.clone())) {
         let shown = entry::show(transaction.state(), &source, false)?;
         return Ok(Done { entry: Some(shown), ..Done::default() });
     }
     check_apart(&source, &target)?;
+    lock::check_removal(transaction, &source)?;
     let mut final_path = String::new();
     if let Some(existing) = &target.existing {
         if !command.overwrite {
             return Err(refuse(RejectionCode::AlreadyExists, format!("there is an entry {:?} already", target.name)));
         }
+        lock::check_removal(transaction, existing)?;
         final_path = replace(transaction, command, existing)?;
+    } else {
+        lock::check_new_member(transaction, &target.folder)?;
     }
     // What was recycled may have made a bin, but it changed nothing about where source and target hang.
     let moved = tree::relink(transaction, &source, &target.folder, &target.name, Change::MovedAway)?;

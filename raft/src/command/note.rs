@@ -11,7 +11,7 @@ use crate::state::feed::{self, Told};
 use crate::state::path::Located;
 use crate::state::rejection::{Stop, id, invalid, refuse, text};
 use crate::state::transaction::Transaction;
-use crate::state::{entry, limits, path, read, tree};
+use crate::state::{entry, limits, lock, path, read, tree};
 use crate::store::{Direction, StateError};
 use crate::wire::meta::v1::{Change, ChangeKind, CurrentRecord, Done, EntryMetaRecord, RejectionCode, SetMeta, SetTimes};
 
@@ -26,6 +26,7 @@ pub(super) fn set(transaction: &mut Transaction<'_>, command: &SetMeta) -> Resul
     if !command.user.is_empty() {
         return set_own(transaction, &located, command);
     }
+    lock::check_change(transaction, &located)?;
     let json = (!command.json.is_empty()).then(|| command.json.clone());
     write(transaction, located.entry, &command.namespace, json)?;
     if command.searchable && !command.json.is_empty() {
@@ -118,6 +119,7 @@ pub(super) fn set_times(transaction: &mut Transaction<'_>, command: &SetTimes) -
     let Some((parent, name)) = located.place.clone() else {
         return Err(refuse(RejectionCode::Root, "the root of a tree has no time of its own"));
     };
+    lock::check_change(transaction, &located)?;
     let superseded = tree::remember(transaction, parent, &name, &located.current, Change::Times);
     let current = CurrentRecord { mtime: command.mtime, changed_at: transaction.stamp(), ..located.current };
     transaction.put(&CurrentKey::new(parent, &name), &current);

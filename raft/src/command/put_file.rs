@@ -20,7 +20,8 @@ pub(super) fn put(transaction: &mut Transaction<'_>, command: &PutFile) -> Resul
     if target.existing.as_ref().is_some_and(Located::is_folder) {
         return Err(refuse(RejectionCode::IsAFolder, format!("{:?} is a folder", target.name)));
     }
-    precondition::check(transaction.state(), command.condition.as_ref(), target.existing.as_ref())?;
+    precondition::check(transaction, command.condition.as_ref(), target.existing.as_ref(), Some(&target.folder))?;
+    target.check_locks(transaction)?;
     let taken = content::take_content(transaction, command)?;
     let stamp = transaction.stamp();
     let mut version = VersionRecord {

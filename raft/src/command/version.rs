@@ -10,7 +10,7 @@ use crate::state::path::{self, Located};
 use crate::state::rejection::{Stop, id, refuse, text};
 use crate::state::transaction::{Transaction, take};
 use crate::state::tree::{self, Parents};
-use crate::state::{content, entry, limits, precondition, read};
+use crate::state::{content, entry, limits, lock, precondition, read};
 use crate::store::StateError;
 use crate::wire::meta::v1::{DeleteVersion, DescribeVersion, Done, RejectionCode, UseVersion, VersionRecord};
 
@@ -24,7 +24,8 @@ pub(super) fn use_again(transaction: &mut Transaction<'_>, command: &UseVersion)
     if target.existing.as_ref().is_some_and(Located::is_folder) {
         return Err(refuse(RejectionCode::IsAFolder, format!("{:?} is a folder", target.name)));
     }
-    precondition::check(transaction.state(), command.condition.as_ref(), target.existing.as_ref())?;
+    precondition::check(transaction, command.condition.as_ref(), target.existing.as_ref(), Some(&target.folder))?;
+    target.check_locks(transaction)?;
     content::share(transaction, ContentId(used.content))?;
     let stamp = transaction.stamp();
     let mut version = VersionRecord {
@@ -50,6 +51,7 @@ pub(super) fn use_again(transaction: &mut Transaction<'_>, command: &UseVersion)
 pub(super) fn describe(transaction: &mut Transaction<'_>, command: &DescribeVersion) -> Result<Done, Stop> {
     text(&command.description, "description", limits::TEXT_BYTES_MAX)?;
     let located = file(transaction, command.path.as_ref())?;
+    lock::check_change(transaction, &located)?;
     let (key, mut version) = find(transaction, located.entry, &command.version)?;
     version.description.clone_from(&command.description);
     transaction.put(&key, &version);
@@ -60,6 +62,7 @@ pub(super) fn describe(transaction: &mut Transaction<'_>, command: &DescribeVers
 /// Deletes a version that is not the current one.
 pub(super) fn delete(transaction: &mut Transaction<'_>, command: &DeleteVersion) -> Result<Done, Stop> {
     let located = file(transaction, command.path.as_ref())?;
+    lock::check_change(transaction, &located)?;
     let (key, version) = find(transaction, located.entry, &command.version)?;
     if located.current.version == version.version {
         return Err(refuse(RejectionCode::AlreadyExists, "this is the current version: revert to another one first, or delete the file"));

@@ -1,5 +1,5 @@
-//! What the leader of a datasource's group prunes: versions by the policy, history behind the horizon, what was deleted for good; and the limits that
-//! the datasource's record sets, brought into its group.
+//! What the leader of a datasource's group prunes: versions by the policy, history behind the horizon, what was deleted for good; locks that have
+//! ended; and the limits that the datasource's record sets, brought into its group.
 //!
 //! Every step is a command of its own that any later leader may repeat; nothing is remembered here.
 
@@ -12,12 +12,12 @@ use super::context::Context;
 use super::limits;
 use super::replica::Replica;
 use super::upkeep::propose;
-use crate::keys::{ChangeKey, FeedBeginKey, HistoryHorizonKey, LimitsKey, PruneDueKey, ReapKey, RecycledKey};
+use crate::keys::{ChangeKey, FeedBeginKey, HistoryHorizonKey, LimitsKey, LockExpiryKey, PruneDueKey, ReapKey, RecycledKey};
 use crate::state::read;
 use crate::store::{Direction, ReadState, StateError};
 use crate::wire::meta::v1::{
-    DatasourceLimits, DatasourceRecord, Done, EmptyBins, PruneHistory, PruneVersions, QueuePruning, ReapEntries, SetDatasourceQuota,
-    TreeCommand, command, tree_command,
+    DatasourceLimits, DatasourceRecord, Done, EmptyBins, ExpireLocks, PruneHistory, PruneVersions, QueuePruning, ReapEntries,
+    SetDatasourceQuota, TreeCommand, command, tree_command,
 };
 
 /// Does what is due, in a bounded number of steps.
@@ -43,6 +43,9 @@ pub(super) async fn run(context: &Arc<Context>, replica: &Replica, datasource: D
     if due.bins && (record.recycle_seconds != 0 || record.recycle_bytes != 0) {
         empty_bins(context, replica, &record).await;
     }
+    if due.locks {
+        steps(context, replica, || tree_command::What::ExpireLocks(ExpireLocks { limit })).await;
+    }
     let retention_seconds = if record.history_seconds == 0 { crate::state::limits::HISTORY_SECONDS } else { record.history_seconds };
     let retention = retention_seconds.saturating_mul(1_000_000);
     let forgets = due.oldest_change.is_some_and(|stamp| stamp.saturating_add(retention) <= clock);
@@ -60,6 +63,8 @@ pub(super) async fn run(context: &Arc<Context>, replica: &Replica, datasource: D
 /// What there is to do.
 struct Due {
     limits: DatasourceLimits,
+    /// A lock has ended by the clock.
+    locks: bool,
     versions: bool,
     reaps: bool,
     bins: bool,
@@ -74,7 +79,9 @@ fn look(state: &dyn ReadState, clock: u64) -> Result<Due, StateError> {
     let reap = read::rows::<ReapKey>(state, &[], Direction::Forward).next().transpose()?.map(|(key, _)| key.since.0);
     let horizon = read::get(state, &HistoryHorizonKey {})?.unwrap_or(0);
     let first = read::rows::<PruneDueKey>(state, &[], Direction::Forward).next().transpose()?;
+    let lock = read::rows::<LockExpiryKey>(state, &[], Direction::Forward).next().transpose()?;
     Ok(Due {
+        locks: lock.is_some_and(|(key, ())| key.expires_at.0 <= clock),
         limits: read::get(state, &LimitsKey {})?.unwrap_or_default(),
         versions: first.is_some_and(|(key, ())| key.due.0 <= clock),
         reaps: reap.is_some_and(|since| since <= horizon),

@@ -13,6 +13,8 @@ pub enum Counter {
     Session = 2,
     /// Users that are administrators and not disabled (how many, not an id).
     Administrators = 3,
+    /// Fencing numbers of locks.
+    Fence = 4,
 }
 
 impl KeyPart for Counter {
@@ -25,6 +27,7 @@ impl KeyPart for Counter {
             1 => Some(Counter::Content),
             2 => Some(Counter::Session),
             3 => Some(Counter::Administrators),
+            4 => Some(Counter::Fence),
             _ => None,
         }
     }

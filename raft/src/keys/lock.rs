@@ -1,4 +1,4 @@
-//! `lock/entry/token`: locks on entries; and when they end.
+//! `lock/entry/token`: locks on entries; when they end; and which lie below a folder.
 
 use skep_placement::ids::{EntryId, Stamp};
 
@@ -25,4 +25,16 @@ state_key!(
         /// Its token.
         token: [u8; 16],
     } in Tree, LockExpiry holds ()
+);
+
+state_key!(
+    /// A lock on something below a folder.
+    LockBelowKey {
+        /// The folder.
+        folder: EntryId,
+        /// What the lock was taken on.
+        entry: EntryId,
+        /// Its token.
+        token: [u8; 16],
+    } in Tree, LockBelow holds ()
 );

@@ -58,6 +58,11 @@ fn keys_of_groups_are_frozen() {
         (hex(&ChangeKey { index: 7, sub: 2 }), "16000000000000000700000002".to_owned()),
         (hex(&LockKey { entry: ENTRY, token: [1; 16] }), format!("17{ab}{}", "01".repeat(16))),
         (hex(&LockExpiryKey { expires_at: Stamp(9), entry: ENTRY, token: [1; 16] }), format!("180000000000000009{ab}{}", "01".repeat(16))),
+        (
+            hex(&LockBelowKey { folder: EntryId([0xcd; 16]), entry: ENTRY, token: [1; 16] }),
+            format!("1e{}{ab}{}", "cd".repeat(16), "01".repeat(16)),
+        ),
+        (hex(&CounterKey { which: Counter::Fence }), "0604".to_owned()),
         (hex(&ReapKey { since: Stamp(9), entry: ENTRY }), format!("190000000000000009{ab}")),
         (hex(&MetaValueKey { namespace: NameThen("n".to_owned()), hash: [3; 16], entry: ENTRY }), format!("1a6e00{}{ab}", "03".repeat(16))),
         (hex(&UserNoteKey { user: RECORD, namespace: NameThen("n".to_owned()), entry: ENTRY }), format!("1b{}6e00{ab}", "cd".repeat(16))),

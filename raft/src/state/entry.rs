@@ -2,11 +2,14 @@
 
 use skep_placement::ids::{EntryId, VersionId};
 
-use crate::keys::{EntryMetaKey, SumsKey};
+use crate::keys::{EntryMetaKey, StampKey, SumsKey, TotalsKey};
 use crate::state::path::Located;
-use crate::state::read;
+use crate::state::{lock, read};
 use crate::store::{Direction, ReadState, StateError};
-use crate::wire::meta::v1::{CurrentRecord, Entry, EntryKind, EntryMeta};
+use crate::wire::meta::v1::{CurrentRecord, Entry, EntryKind, EntryMeta, LockKind};
+
+/// The namespace under which Cells shows who locked an entry.
+const CONTENT_LOCK: &str = "content_lock";
 
 /// Shows an entry that was located.
 pub(crate) fn show(state: &dyn ReadState, located: &Located, with_meta: bool) -> Result<Entry, StateError> {
@@ -63,7 +66,48 @@ fn version_etag(version: &[u8]) -> Result<String, StateError> {
 }
 
 fn notes(state: &dyn ReadState, entry: EntryId) -> Result<Vec<EntryMeta>, StateError> {
-    read::rows::<EntryMetaKey>(state, &[&entry], Direction::Forward)
+    let notes = read::rows::<EntryMetaKey>(state, &[&entry], Direction::Forward)
         .map(|row| row.map(|(key, record)| EntryMeta { namespace: key.namespace.0, json: record.json }))
-        .collect()
+        // The lock alone says who holds it.
+        .filter(|note| note.as_ref().map_or(true, |note| note.namespace != CONTENT_LOCK));
+    let mut notes = notes.collect::<Result<Vec<EntryMeta>, StateError>>()?;
+    notes.extend(content_lock(state, entry)?);
+    Ok(notes)
+}
+
+/// Who holds the content lock, as clients of Cells know it: a note with the login.
+fn content_lock(state: &dyn ReadState, entry: EntryId) -> Result<Option<EntryMeta>, StateError> {
+    if read::get(state, &TotalsKey {})?.is_none_or(|totals| totals.locks == 0) {
+        return Ok(None);
+    }
+    let stamp = read::get(state, &StampKey {})?.unwrap_or(0);
+    let held = lock::on(state, entry)?.into_iter().find(|(_, lock)| lock.kind() == LockKind::Content && lock::is_live(lock, stamp));
+    let login = held.and_then(|(_, lock)| lock.owner).map(|owner| owner.login);
+    Ok(login.map(|login| EntryMeta { namespace: CONTENT_LOCK.to_owned(), json: json_text(&login) }))
+}
+
+/// A text as JSON.
+fn json_text(text: &str) -> String {
+    let mut json = String::with_capacity(text.len() + 2);
+    json.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => json.extend(['\\', character]),
+            control if control.is_control() => json.push_str(&format!("\\u{:04x}", u32::from(control))),
+            plain => json.push(plain),
+        }
+    }
+    json.push('"');
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::json_text;
+
+    #[test]
+    fn a_login_is_a_json_text() {
+        assert_eq!(json_text("ana"), "\"ana\"");
+        assert_eq!(json_text("a\"b\\c\n"), "\"a\\\"b\\\\c\\u000a\"");
+    }
 }

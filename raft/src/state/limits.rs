@@ -64,6 +64,12 @@ pub(crate) const KEEP_ALL_SECONDS: u64 = 24 * 3_600;
 pub(crate) const PRUNED_ROWS_MAX: u32 = 1_000;
 /// Locks of a datasource.
 pub(crate) const LOCKS_MAX: usize = 10_000;
+/// Locks on one entry: shared ones.
+pub(crate) const LOCKS_PER_ENTRY_MAX: usize = 64;
+/// Lists of states in one command, and tests of each.
+pub(crate) const STATE_TESTS_MAX: usize = 64;
+/// Tokens of locks that one command submits.
+pub(crate) const LOCK_TOKENS_MAX: usize = 1_024;
 /// Seconds of a lock.
 pub(crate) const LOCK_SECONDS_MAX: u64 = 7 * 24 * 3_600;
 /// Namespaces that administrators may define.

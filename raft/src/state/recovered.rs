@@ -39,7 +39,7 @@ pub(crate) struct GoingOn {
 /// What is changed in the state of either kind.
 pub(crate) fn changes(state: &dyn ReadState, kind: GroupKind, going: GoingOn) -> Result<Changes, StateError> {
     let mut changes = Changes::new();
-    for which in [Counter::Content, Counter::Session] {
+    for which in [Counter::Content, Counter::Session, Counter::Fence] {
         let key = CounterKey { which };
         if let Some(last) = read::get(state, &key)? {
             put(&mut changes, &key, &last.saturating_add(LOST_ENTRIES_MAX));
@@ -86,11 +86,13 @@ mod tests {
         let mut given = Changes::new();
         put(&mut given, &CounterKey { which: Counter::Content }, &5);
         put(&mut given, &CounterKey { which: Counter::Administrators }, &1);
+        put(&mut given, &CounterKey { which: Counter::Fence }, &7);
         store.commit(given).expect("memory does not fail");
         let kind = GroupKind::Datasource(DatasourceId(1));
         store.commit(changes(store.snapshot().as_ref(), kind, GOING).expect("it can be read")).expect("memory does not fail");
         let count = |which| read::get(store.snapshot().as_ref(), &CounterKey { which }).expect("it can be read");
         assert_eq!(count(Counter::Content), Some(LOST_ENTRIES_MAX + 5), "contents go on far ahead");
+        assert_eq!(count(Counter::Fence), Some(LOST_ENTRIES_MAX + 7), "no fence of a lost lock is given to another");
         assert_eq!(count(Counter::Session), None, "what was never counted begins at the beginning");
         assert_eq!(count(Counter::Administrators), Some(1), "what is no id stays");
         let index = read::get(store.snapshot().as_ref(), &AppliedIndexKey {}).expect("it can be read");

@@ -7,7 +7,7 @@ use crate::command;
 use crate::keys::{AnswerKey, Counter, NodeKey, SessionKey};
 use crate::state::rejection::{Stop, invalid};
 use crate::state::transaction::Transaction;
-use crate::state::{GroupKind, audit, idempotent, limits, quota, read};
+use crate::state::{GroupKind, audit, idempotent, limits, lock, quota, read, stated};
 use crate::store::{Direction, StateError};
 use crate::wire::meta::v1::outcome::What;
 use crate::wire::meta::v1::{CloseSessions, Command, Done, OpenSession, Outcome, Proposal, SessionOpened, SessionRecord};
@@ -81,7 +81,9 @@ fn once(transaction: &mut Transaction<'_>, command: &Command) -> Result<What, St
         return Ok(What::Done(done));
     }
     let before = quota::before(transaction, &command.quotas)?;
+    stated::check(transaction, command)?;
     let what = command::apply(transaction, command)?;
+    lock::check_fence_met(transaction, command)?;
     quota::check(transaction, &before)?;
     if let Some(asked) = &command.idempotency {
         idempotent::keep(transaction, asked, &what)?;

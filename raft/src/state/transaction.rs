@@ -18,6 +18,8 @@ pub(crate) struct Transaction<'a> {
     asked: Asked,
     /// Rows of the feed and the audit that this entry has written.
     sub: u32,
+    /// The command changed something that the lock with its fence covers.
+    fence_met: bool,
 }
 
 /// Who asks for a command, and what goes with it.
@@ -28,12 +30,13 @@ struct Asked {
     request_id: String,
     from: String,
     lock_tokens: Vec<Bytes>,
+    fence: u64,
 }
 
 impl<'a> Transaction<'a> {
     pub(crate) fn begin(state: &'a dyn ReadState, kind: GroupKind, position: Position) -> Result<Self, StateError> {
         let stamp = read::get(state, &StampKey {})?.unwrap_or(0);
-        Ok(Self { overlay: Overlay::over(state), kind, position, stamp, asked: Asked::default(), sub: 0 })
+        Ok(Self { overlay: Overlay::over(state), kind, position, stamp, asked: Asked::default(), sub: 0, fence_met: false })
     }
 
     /// Goes on to the next proposal: what was changed stays, the stamp grows.
@@ -50,7 +53,9 @@ impl<'a> Transaction<'a> {
             request_id: command.request_id.clone(),
             from: command.from.clone(),
             lock_tokens: command.lock_tokens.clone(),
+            fence: command.fence,
         };
+        self.fence_met = false;
         let highest = self.get(&RightsIndexKey {})?.unwrap_or(0);
         if command.rights_index > highest {
             self.put(&RightsIndexKey {}, &command.rights_index);
@@ -116,6 +121,21 @@ impl<'a> Transaction<'a> {
     /// Tokens of locks that the caller says it holds.
     pub(crate) fn lock_tokens(&self) -> &[Bytes] {
         &self.asked.lock_tokens
+    }
+
+    /// The fence of the lock that the command relies on; 0: it relies on none.
+    pub(crate) fn fence(&self) -> u64 {
+        self.asked.fence
+    }
+
+    /// Notes that something was changed that this lock covers.
+    pub(crate) fn meet_fence(&mut self) {
+        self.fence_met = true;
+    }
+
+    /// Whether the command changed something that the lock with its fence covers.
+    pub(crate) fn fence_is_met(&self) -> bool {
+        self.fence_met
     }
 
     /// The next number of a row that this entry writes.

@@ -11,7 +11,7 @@ use crate::state::feed::{self, Told};
 use crate::state::path::{self, Located, Lookup};
 use crate::state::rejection::{Stop, id, invalid, refuse};
 use crate::state::transaction::{Transaction, take};
-use crate::state::{limits, read};
+use crate::state::{limits, lock, read};
 use crate::store::StateError;
 use crate::wire::meta::v1::{
     ByIdRecord, Change, ChangeKind, CurrentRecord, EntryKind, EntryPath, FolderSums, GoneRecord, GroupTotals, HistoryRecord, ReapRecord,
@@ -169,6 +169,7 @@ pub(crate) fn unlink(transaction: &mut Transaction<'_>, located: &Located, why: 
 
 /// Deletes an entry for good, with all that lies below it: unlinks it in one step. Versions stay for the retention.
 pub(crate) fn discard(transaction: &mut Transaction<'_>, located: &Located, why: Change) -> Result<(), Stop> {
+    lock::delete_within(transaction, located)?;
     let weight = weight(transaction, located)?;
     let superseded = unlink(transaction, located, why);
     subtract(transaction, &located.chain, weight)?;
@@ -194,6 +195,7 @@ pub(crate) fn relink(
     name: &str,
     why: Change,
 ) -> Result<Located, Stop> {
+    lock::delete_within(transaction, located)?;
     let weight = weight(transaction, located)?;
     let superseded = unlink(transaction, located, why);
     subtract(transaction, &located.chain, weight)?;
@@ -253,6 +255,16 @@ pub(crate) struct Target {
     pub(crate) existing: Option<Located>,
 }
 
+impl Target {
+    /// Refuses a write there that locks forbid: of what has the name, or of a new name.
+    pub(crate) fn check_locks(&self, transaction: &mut Transaction<'_>) -> Result<(), Stop> {
+        match &self.existing {
+            Some(existing) => lock::check_change(transaction, existing),
+            None => lock::check_new_member(transaction, &self.folder),
+        }
+    }
+}
+
 /// How missing folders on the way to a target are made.
 #[derive(Clone, Copy)]
 pub(crate) struct Parents<'a> {
@@ -288,6 +300,7 @@ pub(crate) fn target(transaction: &mut Transaction<'_>, path: Option<&EntryPath>
         Lookup::Missing { at, folder } => {
             let mut ids = parents.ids.iter();
             let mut folder = folder;
+            lock::check_new_member(transaction, &folder)?;
             for missing in way.iter().skip(at) {
                 let entry = ids.next().ok_or_else(|| invalid("more folders are missing than the command has ids for"))?;
                 folder = create_folder(transaction, &folder, missing, id(entry, "entry id")?, 0)?;
