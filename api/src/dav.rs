@@ -52,8 +52,8 @@ async fn dispatch(app: App, request: Request) -> Result<Response, Failure> {
     let path = path::of_uri(parts.uri.path())?;
     refuse_lock_tokens(&parts.headers)?;
     match parts.method.as_str() {
-        "GET" => entry::get(&caller, &path, &parts.headers, entry::Wanted::Body).await,
-        "HEAD" => entry::get(&caller, &path, &parts.headers, entry::Wanted::HeadOnly).await,
+        "GET" => entry::get(&caller, &path, &parts, entry::Wanted::Body).await,
+        "HEAD" => entry::get(&caller, &path, &parts, entry::Wanted::HeadOnly).await,
         "PUT" => put::put(&caller, &path, &parts, body).await,
         "DELETE" => transfer::delete(&caller, &path, &parts.headers).await,
         "COPY" => transfer::copy(&caller, &path, &parts).await,

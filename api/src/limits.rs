@@ -102,6 +102,8 @@ pub const LEFTOVER_WAIT: Duration = Duration::from_secs(1);
 pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
 /// Steps of a batch.
 pub const BATCH_STEPS: usize = 10_000;
+/// Datasources that are asked at once for an entry by its id.
+pub const DATASOURCES_ASKED: usize = 8;
 /// Lists of states in an If header, and states in each.
 pub const STATE_TESTS: usize = 64;
 /// Tokens of locks that one request submits.

@@ -19,6 +19,7 @@ pub(crate) mod status;
 pub(crate) mod tokens;
 pub(crate) mod tree;
 pub(crate) mod users;
+pub(crate) mod versions;
 pub(crate) mod wire;
 
 use wire::RestFailure;
@@ -36,6 +37,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/tree/create", post(tree::create))
         .route("/tree/delete", post(tree::delete))
         .route("/tree/batch", post(batch::batch))
+        .route("/tree/restore", post(tree::restore))
         .route("/jobs/user", post(jobs::list).put(jobs::control))
         .route("/jobs/user/{name}", put(jobs::start).post(jobs::start))
         .route("/auth/token/personal", post(tokens::create))

@@ -75,6 +75,7 @@ pub fn routes(app: App) -> Router {
     let rest = rest::routes().fallback(rest::unknown).method_not_allowed_fallback(rest::wrong_method);
     Router::new()
         .nest("/a", rest)
+        .nest("/n", rest::versions::routes().fallback(rest::unknown).method_not_allowed_fallback(rest::wrong_method))
         .merge(dav::routes())
         .merge(web::routes())
         .merge(health::routes())

@@ -17,6 +17,7 @@ use crate::ports::{ChunkIo, Clock, NodePort, Random};
 use crate::request_context::RequestContext;
 
 pub mod batch;
+pub(crate) mod by_id;
 pub mod content;
 pub mod identity;
 pub mod instant;
@@ -24,6 +25,8 @@ pub mod jobs;
 pub mod listing;
 pub mod locks;
 pub mod place;
+pub mod recycle;
+pub mod restore;
 pub mod sessions;
 pub mod transfer;
 pub mod tree;

@@ -2,7 +2,7 @@
 
 mod limit;
 mod s3;
-mod skep;
+pub(crate) mod skep;
 mod webdav;
 
 use std::sync::{PoisonError, RwLock};
@@ -32,6 +32,16 @@ pub enum Operation {
     Stat(String),
     /// Lists a page of a folder.
     List(String, Page),
+    /// Writes small files in one request, all or none: names and texts.
+    Batch(Vec<(String, String)>),
+    /// Deletes files for good in one request, all or none.
+    BatchDelete(Vec<String>),
+    /// Lists a page of a folder as it was at an instant.
+    ListAt(String, Page, String),
+    /// Lists the versions of a file; so many must come.
+    Versions(String, u64),
+    /// A page of the change feed behind a position; so many must come.
+    Changes(String, u64),
     /// Gives a file or folder another name.
     Rename(String, String),
     /// Deletes a file for good.

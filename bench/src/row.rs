@@ -22,6 +22,8 @@ pub enum Family {
     Parts,
     /// Requests about the tree.
     Tree,
+    /// What was, and many changes at once.
+    History,
     /// A bit of everything.
     Mixed,
     /// Memory and time until a node serves again.
@@ -30,7 +32,7 @@ pub enum Family {
 
 impl Family {
     /// All, in the order in which they are shown.
-    pub const ALL: [Self; 7] = [Self::Large, Self::Put, Self::Get, Self::Parts, Self::Tree, Self::Mixed, Self::Node];
+    pub const ALL: [Self; 8] = [Self::Large, Self::Put, Self::Get, Self::Parts, Self::Tree, Self::History, Self::Mixed, Self::Node];
 
     /// In file names.
     pub fn word(self) -> &'static str {
@@ -40,6 +42,7 @@ impl Family {
             Self::Get => "get",
             Self::Parts => "parts",
             Self::Tree => "tree",
+            Self::History => "history",
             Self::Mixed => "mixed",
             Self::Node => "node",
         }
@@ -53,6 +56,7 @@ impl Family {
             Self::Get => "Small files read, warm",
             Self::Parts => "Cold reads and ranges",
             Self::Tree => "The tree",
+            Self::History => "History and batches",
             Self::Mixed => "Mixed: 70 % GET, 20 % PUT, 10 % stat of 16 KiB files",
             Self::Node => "Memory and recovery",
         }
@@ -90,6 +94,26 @@ pub enum Work {
         entries: u64,
         /// Entries of a page.
         page: u64,
+    },
+    /// Files of a few bytes, so many in one batch.
+    Batch(usize),
+    /// A page of a folder as it was, of whose entries so many percent have changed since.
+    ListAt {
+        /// Entries of the folder.
+        entries: u64,
+        /// Entries of a page.
+        page: u64,
+        /// Entries changed since, in hundredths; 100: all, 20 times each, and half of them deleted.
+        changed: u64,
+    },
+    /// The 20 versions of a file.
+    Versions,
+    /// A page of the change feed.
+    Changes(u64),
+    /// From the request to bring a folder back of which a tenth has changed until it is done.
+    Restore {
+        /// Entries of the folder.
+        entries: u64,
     },
     /// A file's name.
     RenameFile,
@@ -181,9 +205,9 @@ impl Row {
         match self.work {
             Work::Put(size) | Work::Get { size, .. } if size >= 1 << 20 => Unit::Bytes,
             Work::Range { .. } => Unit::Bytes,
-            Work::CreateFiles(_) | Work::List { .. } => Unit::Entries,
+            Work::CreateFiles(_) | Work::Batch(_) | Work::List { .. } | Work::ListAt { .. } | Work::Changes(_) => Unit::Entries,
             Work::IdleMemory | Work::LoadedMemory => Unit::Memory,
-            Work::TakeOver | Work::Restart => Unit::Seconds,
+            Work::TakeOver | Work::Restart | Work::Restore { .. } => Unit::Seconds,
             _each_request => Unit::Requests,
         }
     }
@@ -196,6 +220,7 @@ impl Row {
             Work::LoadedMemory => format!("{setting}/memory/loaded"),
             Work::TakeOver => format!("{setting}/recovery/take-over"),
             Work::Restart => format!("{setting}/recovery/restart"),
+            Work::Restore { .. } => format!("{setting}/{}", self.work),
             _requests => format!("{setting}/{}/c{clients}", self.work),
         }
     }
@@ -213,6 +238,11 @@ impl fmt::Display for Work {
             Self::CreateFolder => f.write_str("create/folder"),
             Self::Stat => f.write_str("stat"),
             Self::List { entries, page } => write!(f, "list/{page}-of-{entries}"),
+            Self::Batch(many) => write!(f, "batch/{many}-files"),
+            Self::ListAt { entries, page, changed } => write!(f, "list-at/{page}-of-{entries}-changed-{changed}"),
+            Self::Versions => f.write_str("versions/20"),
+            Self::Changes(page) => write!(f, "changes/{page}"),
+            Self::Restore { entries } => write!(f, "restore/tenth-of-{entries}"),
             Self::RenameFile => f.write_str("rename/file"),
             Self::RenameFolder { entries } => write!(f, "rename/folder-of-{entries}"),
             Self::Delete => f.write_str("delete"),

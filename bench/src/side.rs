@@ -72,6 +72,21 @@ impl Side {
         Ok(String::from_utf8_lossy(&answer.body).into_owned())
     }
 
+    /// Sends JSON to the first node; gives its answer.
+    ///
+    /// # Errors
+    /// If it does not answer with success and JSON.
+    pub async fn send(&self, method: Method, path: &str, body: &serde_json::Value) -> Result<serde_json::Value, Fault> {
+        let request = Request::builder().method(method).uri(path).header(http::header::CONTENT_TYPE, "application/json");
+        let mut request = request.body(SendBody::Full(body.to_string().into())).map_err(|error| Fault::new(error.to_string()))?;
+        self.speaker.add_authorization(request.headers_mut());
+        let answer = self.connection(0).request(request, Take::Keep).await?;
+        if !answer.status.is_success() {
+            return Err(Fault::new(format!("{path} answered {}: {}", answer.status, answer.shown())));
+        }
+        serde_json::from_slice(&answer.body).map_err(|error| Fault::new(format!("{path}: {error}")))
+    }
+
     /// Waits until a file is written and read through every node; returns how long that took.
     ///
     /// # Errors

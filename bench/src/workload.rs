@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::try_join_all;
 
 pub use data::{Data, prepare};
+pub(crate) use data::{instant_now, make_folders, write_files};
 use steps::Steps;
 
 use crate::fault::Fault;

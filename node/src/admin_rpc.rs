@@ -8,6 +8,7 @@ mod debug_chunk;
 mod debug_files;
 mod nodes;
 mod recovery;
+mod restore;
 mod storage;
 mod workspaces;
 
@@ -176,6 +177,7 @@ calls! {
     list_tokens: ListTokensRequest -> ListTokensReply;
     create_token: CreateTokenRequest -> CreateTokenReply;
     delete_token: DeleteTokenRequest -> DeleteTokenReply;
+    restore: RestoreRequest -> RestoreReply;
     debug_chunk: DebugChunkRequest -> DebugChunkReply;
     debug_segment: DebugSegmentRequest -> DebugSegmentReply;
     debug_log: DebugLogRequest -> DebugLogReply;

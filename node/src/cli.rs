@@ -12,6 +12,7 @@ mod key;
 mod node;
 mod output;
 mod recover;
+mod restore;
 mod status;
 mod token;
 mod user;
@@ -60,6 +61,7 @@ enum Command {
     Workspace(workspace::WorkspaceArguments),
     User(user::UserArguments),
     Token(token::TokenArguments),
+    Restore(restore::RestoreArguments),
     Recover(recover::RecoverArguments),
     Debug(debug::DebugArguments),
     Key(key::KeyArguments),
@@ -119,6 +121,7 @@ fn carry_out(command: Command) -> Result<(), CliError> {
         Command::Workspace(arguments) => workspace::run(&arguments),
         Command::User(arguments) => user::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
+        Command::Restore(arguments) => restore::run(&arguments),
         Command::Recover(arguments) => recover::run(&arguments),
         Command::Debug(arguments) => debug::run(&arguments),
         Command::Key(arguments) => key::run(&arguments),

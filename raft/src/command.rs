@@ -97,6 +97,7 @@ fn tree(transaction: &mut Transaction<'_>, command: &TreeCommand) -> Result<Done
         What::QueuePruning(command) => prune::queue(transaction, command),
         What::PruneHistory(command) => history::prune(transaction, command),
         What::ReapEntries(command) => history::reap(transaction, command),
+        What::EmptyBins(command) => recycle::empty(transaction, command),
         What::SetDatasourceQuota(command) => datasource::set_limits(transaction, command),
         What::SetLock(command) => lock::set(transaction, command),
         What::RefreshLock(command) => lock::refresh(transaction, command),

@@ -37,6 +37,7 @@ mod policy;
 mod pool;
 mod prune_due;
 mod reap;
+mod recycled;
 mod repair;
 mod session;
 mod singleton;
@@ -88,6 +89,7 @@ pub use policy::PolicyKey;
 pub use pool::PoolKey;
 pub use prune_due::PruneDueKey;
 pub use reap::ReapKey;
+pub use recycled::RecycledKey;
 pub use repair::RepairKey;
 pub use session::SessionKey;
 pub use singleton::{
@@ -136,6 +138,7 @@ pub enum Kind {
     MetaValue = 26,
     UserNote = 27,
     FeedBegin = 28,
+    Recycled = 29,
     LockBelow = 30,
     Version = 32,
     VersionById = 33,

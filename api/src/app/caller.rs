@@ -10,9 +10,9 @@ use crate::auth::authenticator::{Asking, SignedIn};
 use crate::auth::rights::{Account, Action, Administer, Authorized, Cluster, Job, Subject};
 use crate::error_code::Failure;
 use crate::request_context::RequestContext;
-use crate::service::Service;
 use crate::service::place::Place;
 use crate::service::user_path::UserPath;
+use crate::service::{Service, instant};
 use crate::stated::Stated;
 
 /// A caller.
@@ -86,6 +86,16 @@ impl Caller {
     /// The proof for the place of a path.
     pub(crate) fn at<A: Action>(&self, path: &UserPath) -> Result<Authorized<A, Place>, Failure> {
         self.authorize(self.place(path.clone())?)
+    }
+
+    /// The proof for the place of a path as it was at an instant that the client names; of now, where it names none.
+    pub(crate) fn at_instant<A: Action>(&self, path: &UserPath, at: &str) -> Result<Authorized<A, Place>, Failure> {
+        let place = self.place(path.clone())?;
+        if at.is_empty() {
+            return self.authorize(place);
+        }
+        let at = instant::parse(at).map_err(|failure| failure.at("at"))?;
+        self.authorize(place.at(instant::check_past(at, self.service().now_micros())?))
     }
 
     /// The proof for one's own account.

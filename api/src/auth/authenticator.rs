@@ -81,6 +81,13 @@ impl SignedIn {
         Ok(Self { identity: identity_of(&user, Bound::ToUser, Vec::new())?, means: Means::Job, quota: quota_of(&user) })
     }
 
+    /// The user that a shell on a node acts for.
+    pub(crate) fn named(view: &SystemView, login: &str) -> Result<Self, Failure> {
+        let unknown = || Failure::new(ErrorCode::NotFound, format!("there is no user named {login}"));
+        let user = view.user_by_login(login)?.ok_or_else(unknown)?;
+        Ok(Self { identity: identity_of(&user, Bound::ToUser, Vec::new())?, means: Means::Job, quota: quota_of(&user) })
+    }
+
     /// A shell on a node.
     pub(crate) fn operator() -> Self {
         let identity = Identity { user: RecordId::default(), login: "operator".to_owned(), admin: true, revision: 0, scopes: Vec::new() };

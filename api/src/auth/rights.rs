@@ -17,6 +17,8 @@ use tokio::time::Instant;
 use crate::auth::authenticator::SignedIn;
 use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
+use crate::service::place::Place;
+use crate::service::user_path::UserPath;
 
 /// A kind of action, as a type.
 pub trait Action: Send + Sync + 'static {
@@ -241,6 +243,27 @@ impl Authorized<Administer, Cluster> {
     pub fn operator(view: &SystemView) -> Result<Self, Failure> {
         let who = Arc::new(SignedIn::operator());
         Ok(Self { who, subject: Cluster, index: view.index()?, decided_at: Instant::now(), action: PhantomData })
+    }
+}
+
+impl Authorized<WriteTree, Place> {
+    /// The proof for a command of an operator's shell about a path, as [`Authorized::operator`]; with a login it is that user's own rights that count, and the
+    /// user's own folders that are meant.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`] for an unknown workspace or user, [`ErrorCode::Forbidden`] for what the user may not.
+    pub fn operator_at(view: &SystemView, path: UserPath, login: &str) -> Result<Self, Failure> {
+        if login.is_empty() {
+            let who = Arc::new(SignedIn::operator());
+            let subject = Place::find(view, &who, path)?;
+            if subject.is_past() {
+                return Err(Failure::new(ErrorCode::Forbidden, "the past is only to look at"));
+            }
+            return Ok(Self { who, subject, index: view.index()?, decided_at: Instant::now(), action: PhantomData });
+        }
+        let who = Arc::new(SignedIn::named(view, login)?);
+        let subject = Place::find(view, &who, path)?;
+        Self::decide(view, who, subject)
     }
 }
 

@@ -108,7 +108,7 @@ async fn step_of(caller: &Caller, operation: &BatchOperation) -> Result<Step, Fa
         }),
         "MOVE" => Ok(Step::Move {
             from: caller.at::<WriteTree>(&path)?,
-            to: caller.at::<WriteTree>(&operation.target.parse()?)?,
+            to: Box::new(caller.at::<WriteTree>(&operation.target.parse()?)?),
             overwrite: operation.overwrite,
             condition,
         }),

@@ -80,7 +80,7 @@ pub(crate) async fn bulk(State(_app): State<App>, request: RestRequest) -> RestR
     for one in &asked {
         match one {
             Asked::Node(path) if message.versions => gathered.versions(&caller, path, &page).await?,
-            Asked::Node(path) => gathered.node(&caller, path, message.all_meta_providers, asked.len() > 1).await?,
+            Asked::Node(path) => gathered.node(&caller, path, &page, asked.len() > 1).await?,
             Asked::Members(path) if path.slug().is_none() => gathered.workspaces(&caller, &page)?,
             Asked::Members(path) => gathered.members(&caller, path, &page).await?,
         }
@@ -90,13 +90,15 @@ pub(crate) async fn bulk(State(_app): State<App>, request: RestRequest) -> RestR
 }
 
 /// Which members are wanted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Page {
     offset: u64,
     limit: u64,
     kind: Option<EntryKind>,
     order: Option<Order>,
     with_meta: bool,
+    /// The instant asked about; empty: now.
+    at: String,
 }
 
 impl Page {
@@ -123,6 +125,7 @@ impl Page {
             kind,
             order: (order != Order { by: OrderBy::Name, descending: false }).then_some(order),
             with_meta: message.all_meta_providers,
+            at: message.at.clone(),
         })
     }
 
@@ -152,12 +155,12 @@ struct Reader {
 }
 
 impl Gathered {
-    async fn node(&mut self, caller: &Caller, path: &UserPath, with_meta: bool, others: bool) -> Result<(), Failure> {
+    async fn node(&mut self, caller: &Caller, path: &UserPath, page: &Page, others: bool) -> Result<(), Failure> {
         if path.slug().is_none() {
             self.nodes.push(root_node());
             return Ok(());
         }
-        match stat_node(caller, path, with_meta).await {
+        match stat_node(caller, path, (page.with_meta, &page.at)).await {
             Ok(node) => self.nodes.push(node),
             // Of many paths those that are not there are left out; if none is there, that is said.
             Err(failure) if failure.code == ErrorCode::NotFound && others => self.missing.push(failure),
@@ -175,7 +178,7 @@ impl Gathered {
     }
 
     async fn members(&mut self, caller: &Caller, path: &UserPath, page: &Page) -> Result<(), Failure> {
-        let proof = caller.at::<ReadTree>(path)?;
+        let proof = caller.at_instant::<ReadTree>(path, &page.at)?;
         let writable = is_writable(caller, proof.subject());
         let sorted = page.order;
         let request = ListRequest {

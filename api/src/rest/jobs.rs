@@ -1,6 +1,7 @@
 //! `/a/jobs/user`: begin, watch and stop jobs.
 
 use axum::extract::{Path, State};
+use serde::Deserialize;
 use skep_raft::wire::meta::v1::{JobRecord, JobState};
 
 use super::messages::{
@@ -18,25 +19,46 @@ use crate::service::user_path::UserPath;
 /// Begins a copy or a move.
 #[utoipa::path(
     put, path = "/a/jobs/user/{JobName}", tag = "jobs", request_body = StartJobRequest,
-    params(("JobName" = String, Path, description = "copy or move; JsonParameters: {nodes, target, targetParent}")),
+    params(("JobName" = String, Path, description = "copy or move; JsonParameters: {nodes, target, targetParent}. restore-instant; {node, at}")),
     responses((status = 200, body = StartJobResponse), (status = 404, body = RestError))
 )]
 pub(crate) async fn start(State(_app): State<App>, Path(name): Path<String>, request: RestRequest) -> RestResult {
     let message: StartJobRequest = request.json()?;
     let caller = request.caller().await?;
+    if name == "restore-instant" {
+        return restore(&caller, &message.json_parameters).await;
+    }
     let parameters = TransferParameters::from_json(&message.json_parameters)?;
     let nodes = parameters.nodes.iter().map(|node| node.parse()).collect::<Result<Vec<UserPath>, Failure>>()?;
     let sources = match name.as_str() {
         "copy" => TransferSources::Copy(nodes.iter().map(|node| caller.at::<ReadContent>(node)).collect::<Result<_, Failure>>()?),
         "move" => TransferSources::Move(nodes.iter().map(|node| caller.at::<WriteTree>(node)).collect::<Result<_, Failure>>()?),
         other => {
-            return Err(
-                Failure::new(ErrorCode::Unsupported, format!("JobName: this server has no job {other}; it has copy and move")).into()
-            );
+            return Err(Failure::new(
+                ErrorCode::Unsupported,
+                format!("JobName: this server has no job {other}; it has copy, move and restore-instant"),
+            )
+            .into());
         }
     };
     let target = caller.at::<WriteTree>(&parameters.target.parse()?)?;
     let job = caller.service().queue_transfer(target, sources, parameters.target_parent, caller.context()).await?;
+    Ok(answer(StartJobResponse { job_uuid: job_name(&job) }))
+}
+
+/// What a restoration to an instant is asked by.
+#[derive(Deserialize)]
+struct RestoreAsked {
+    node: String,
+    at: String,
+}
+
+async fn restore(caller: &Caller, parameters: &str) -> RestResult {
+    let bad = |error| Failure::new(ErrorCode::BadRequest, format!("JsonParameters: {error}; send {{\"node\": path, \"at\": instant}}"));
+    let asked: RestoreAsked = serde_json::from_str(parameters).map_err(bad)?;
+    let at = crate::service::instant::parse(&asked.at)?;
+    let proof = caller.at::<WriteTree>(&asked.node.parse()?)?;
+    let job = caller.service().queue_restore(proof, at, caller.context()).await?;
     Ok(answer(StartJobResponse { job_uuid: job_name(&job) }))
 }
 

@@ -134,6 +134,8 @@ pub(crate) struct BulkRequest {
     pub sort_field: String,
     /// Largest first.
     pub sort_dir_desc: bool,
+    /// As it was at this instant: RFC 3339 or Unix time; empty: now.
+    pub at: String,
 }
 
 /// `restPagination`
@@ -238,6 +240,24 @@ pub(crate) struct DeleteNodesRequest {
 pub(crate) struct DeleteNodesResponse {
     /// The deletion has taken effect; these only note it.
     pub delete_jobs: Vec<BackgroundJob>,
+}
+
+/// `restRestoreNodesRequest`
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+#[schema(as = restRestoreNodesRequest)]
+pub(crate) struct RestoreNodesRequest {
+    /// What to take out of the recycle bin.
+    pub nodes: Vec<SentNode>,
+}
+
+/// `restRestoreNodesResponse`
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(as = restRestoreNodesResponse)]
+pub(crate) struct RestoreNodesResponse {
+    /// The nodes are back; these only note it.
+    pub restore_jobs: Vec<BackgroundJob>,
 }
 
 /// `restBackgroundJobResult`

@@ -141,7 +141,7 @@ fn text(value: &str) -> String {
     Value::String(value.to_owned()).to_string()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,15 +1,16 @@
 //! `/a/tree`: stat, create, delete.
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use bytes::Bytes;
 use futures_util::stream;
 use http::HeaderMap;
+use serde::Deserialize;
 use serde_json::Value;
 use skep_raft::wire::meta::v1::Precondition;
 
 use super::messages::{
-    BackgroundJob, CreateNodesRequest, DeleteNodesRequest, DeleteNodesResponse, HeadNodeResponse, NodesCollection, RestError, SentNode,
-    TreeNode,
+    BackgroundJob, CreateNodesRequest, DeleteNodesRequest, DeleteNodesResponse, HeadNodeResponse, NodesCollection, RestError,
+    RestoreNodesRequest, RestoreNodesResponse, SentNode, TreeNode,
 };
 use super::node::{entry_node, root_node};
 use super::wire::{Context, RestRequest, RestResult, answer};
@@ -20,7 +21,7 @@ use crate::limits;
 use crate::ports::ByteStream;
 use crate::service::batch::Step;
 use crate::service::content::PutRequest;
-use crate::service::jobs::job_name;
+use crate::service::jobs::{JobKind, job_name};
 use crate::service::place::Place;
 use crate::service::tree::{DeleteRequest, FolderRequest, StatRequest};
 use crate::service::user_path::UserPath;
@@ -35,19 +36,36 @@ pub(crate) async fn stat_root(State(app): State<App>, context: Context, headers:
 /// Looks at one node. Slashes in the path may be escaped or not.
 #[utoipa::path(
     get, path = "/a/tree/stat/{path}", tag = "tree",
-    params(("path" = String, Path, description = "slug/dir/file; slashes as they are or as %2F")),
-    responses((status = 200, body = HeadNodeResponse), (status = 404, body = RestError))
+    params(
+        ("path" = String, Path, description = "slug/dir/file; slashes as they are or as %2F"),
+        ("at" = Option<String>, Query, description = "as it was at this instant: RFC 3339 or Unix time")
+    ),
+    responses((status = 200, body = HeadNodeResponse), (status = 404, body = RestError), (status = 410, body = RestError))
 )]
-pub(crate) async fn stat(State(app): State<App>, context: Context, headers: HeaderMap, Path(path): Path<String>) -> RestResult {
+pub(crate) async fn stat(
+    State(app): State<App>,
+    context: Context,
+    headers: HeaderMap,
+    Path(path): Path<String>,
+    Query(asked): Query<Instant>,
+) -> RestResult {
     let caller = app.caller(&headers, &context).await?;
     let path: UserPath = path.parse()?;
-    let node = if path.slug().is_none() { root_node() } else { stat_node(&caller, &path, true).await? };
+    let node = if path.slug().is_none() { root_node() } else { stat_node(&caller, &path, (true, &asked.at)).await? };
     Ok(answer(HeadNodeResponse { node }))
 }
 
-/// The node of a path in a workspace.
-pub(crate) async fn stat_node(caller: &Caller, path: &UserPath, with_meta: bool) -> Result<TreeNode, Failure> {
-    let proof = caller.at::<ReadTree>(path)?;
+/// The instant that a request asks about.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Instant {
+    /// RFC 3339 or Unix time; empty: now.
+    pub at: String,
+}
+
+/// The node of a path in a workspace, as it is or was.
+pub(crate) async fn stat_node(caller: &Caller, path: &UserPath, (with_meta, at): (bool, &str)) -> Result<TreeNode, Failure> {
+    let proof = caller.at_instant::<ReadTree>(path, at)?;
     let place = proof.subject().clone();
     let entry = caller.service().stat(proof, StatRequest { with_meta }, caller.context()).await?;
     Ok(entry_node(&entry, &place, is_writable(caller, &place)))
@@ -186,24 +204,48 @@ pub(crate) async fn delete(State(_app): State<App>, request: RestRequest) -> Res
         }
     }
     let delete_jobs = match first {
-        Some(place) => noted(&caller, place, &paths, node_uuid).await,
+        Some(place) => noted(&caller, (place, JobKind::Delete), &paths, node_uuid).await,
         None => Vec::new(),
     };
     Ok(answer(DeleteNodesResponse { delete_jobs }))
 }
 
-/// The job that notes a deletion. The deletion has taken effect, so that without one there is nothing to wait for.
-async fn noted(caller: &Caller, place: Place, paths: &[UserPath], node_uuid: String) -> Vec<BackgroundJob> {
+/// Takes nodes out of the recycle bin, to where they came from. The effect is visible before the reply.
+#[utoipa::path(
+    post, path = "/a/tree/restore", tag = "tree", request_body = RestoreNodesRequest,
+    responses((status = 200, body = RestoreNodesResponse), (status = 404, body = RestError), (status = 409, body = RestError))
+)]
+pub(crate) async fn restore(State(_app): State<App>, request: RestRequest) -> RestResult {
+    let message: RestoreNodesRequest = request.json()?;
+    let caller = request.caller().await?;
+    check_count(message.nodes.len())?;
+    let mut restored = Vec::new();
+    for sent in &message.nodes {
+        let path: UserPath = sent.path.parse()?;
+        let context = caller.context().continued();
+        let (from, came_from) = caller.service().recycled_from(caller.at::<WriteTree>(&path)?, &context).await?;
+        let to = caller.at::<WriteTree>(&came_from)?;
+        restored.push((to.subject().clone(), caller.service().restore_recycled(from, to, &context).await?));
+    }
+    let Some((place, entry)) = restored.first() else { return Ok(answer(RestoreNodesResponse::default())) };
+    let node_uuid = crate::service::tree::entry_id(entry).to_string();
+    let paths: Vec<UserPath> = restored.iter().map(|(place, _)| place.path().clone()).collect();
+    let restore_jobs = noted(&caller, (place.clone(), JobKind::Recycled), &paths, node_uuid).await;
+    Ok(answer(RestoreNodesResponse { restore_jobs }))
+}
+
+/// The job that notes a deletion or a restoration. It has taken effect, so that without one there is nothing to wait for.
+async fn noted(caller: &Caller, (place, kind): (Place, JobKind), paths: &[UserPath], node_uuid: String) -> Vec<BackgroundJob> {
     let paths = paths.iter().map(UserPath::to_string).collect();
     let context = caller.context().continued();
     let job = match caller.authorize::<WriteTree, Place>(place) {
-        Ok(proof) => caller.service().note_deletion(proof, paths, &context).await,
+        Ok(proof) => caller.service().note_done(proof, (kind, paths), &context).await,
         Err(failure) => Err(failure),
     };
     match job {
         Ok(job) => vec![BackgroundJob { uuid: job_name(&job), label: job.label, node_uuid }],
         Err(failure) => {
-            tracing::warn!(%failure, "a deletion that took effect could not be noted as a job");
+            tracing::warn!(%failure, "a change that took effect could not be noted as a job");
             Vec::new()
         }
     }

@@ -52,7 +52,7 @@ pub enum Step {
         /// What.
         from: Authorized<WriteTree, Place>,
         /// To where, with the new name.
-        to: Authorized<WriteTree, Place>,
+        to: Box<Authorized<WriteTree, Place>>,
         /// What has the name goes to the recycle bin.
         overwrite: bool,
         /// What must hold of the source.
@@ -151,6 +151,8 @@ impl Step {
 
 impl Service {
     /// Carries out all steps by one command, or none. Gives each step's entry as it was right after the step.
+    ///
+    /// Public: each [`Step`] is taken by value and holds the proofs of its own.
     ///
     /// # Errors
     /// [`ErrorCode::AcrossDatasources`], [`ErrorCode::TooLarge`], and everything that a single step may be refused for: the sentence names the step.
@@ -259,7 +261,7 @@ fn check(steps: &[Step]) -> Result<DatasourceId, Failure> {
                 let why = format!("step {number}: {}: a workspace itself is not changed here", at.path());
                 return Err(Failure::new(ErrorCode::Forbidden, why));
             }
-            let here = *datasource.get_or_insert(at.datasource());
+            let here = *datasource.get_or_insert_with(|| at.datasource());
             if here != at.datasource() {
                 let why = format!(
                     "step {number}: {}: it lies in another datasource than the steps before; one batch changes one datasource",

@@ -244,7 +244,7 @@ impl Service {
     }
 
     /// Why the content of a version that was there cannot be had.
-    fn pruned(&self, place: &Place) -> Failure {
+    pub(crate) fn pruned(&self, place: &Place) -> Failure {
         let view = self.metadata().system_stale();
         let policy = view.datasource(place.datasource()).ok().flatten().and_then(|datasource| view.policy_of(&datasource).ok());
         let policy = policy.map_or_else(String::new, |policy| format!(" by the versioning policy {:?}", policy.name));

@@ -10,6 +10,8 @@ const AHEAD_MICROS: u64 = 60 * 1_000_000;
 
 /// Reads RFC 3339 (`2026-11-20T08:00:00Z`) or Unix time in seconds, with a fraction or without.
 ///
+/// Public: a pure function of a text.
+///
 /// # Errors
 /// [`ErrorCode::BadRequest`] for what is neither, or before 1970.
 pub fn parse(text: &str) -> Result<u64, Failure> {
@@ -29,6 +31,8 @@ pub fn parse(text: &str) -> Result<u64, Failure> {
 
 /// Refuses an instant that is still to come.
 ///
+/// Public: a pure function of two numbers.
+///
 /// # Errors
 /// [`ErrorCode::BadRequest`].
 pub fn check_past(at: u64, now_micros: u64) -> Result<u64, Failure> {
@@ -39,6 +43,8 @@ pub fn check_past(at: u64, now_micros: u64) -> Result<u64, Failure> {
 }
 
 /// An instant for people.
+///
+/// Public: a pure function of a number.
 #[must_use]
 pub fn show(stamp: u64) -> String {
     let time = i128::from(stamp).checked_mul(1_000).and_then(|nanos| OffsetDateTime::from_unix_timestamp_nanos(nanos).ok());

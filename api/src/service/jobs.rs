@@ -17,11 +17,12 @@ use crate::service::place::Place;
 mod across;
 mod position;
 pub mod record;
+mod restore_job;
 mod running;
 mod transfer_job;
 pub mod worker;
 
-pub use record::{JobKind, TransferParameters, job_name, parse_job_name};
+pub use record::{JobKind, RestoreParameters, TransferParameters, job_name, parse_job_name};
 
 /// What is copied or moved, each with its proof.
 #[derive(Debug)]
@@ -74,19 +75,37 @@ impl Service {
         self.create_job(&target, (kind, label, parameters.to_json()), context).await
     }
 
-    /// Notes a deletion that has taken effect already, so that clients which wait for its job find one.
+    /// Notes a deletion, or a restoration from the recycle bin, that has taken effect already, so that clients which wait for its job find one.
     ///
     /// # Errors
     /// [`ErrorCode::Unavailable`], [`ErrorCode::Unknown`].
-    pub async fn note_deletion(
+    pub async fn note_done(
         &self,
         proof: Authorized<WriteTree, Place>,
-        paths: Vec<String>,
+        (kind, paths): (JobKind, Vec<String>),
         context: &RequestContext,
     ) -> Result<JobRecord, Failure> {
-        let label = if paths.len() == 1 { "Deleting 1 item".to_owned() } else { format!("Deleting {} items", paths.len()) };
+        let verb = if kind == JobKind::Recycled { "Restoring" } else { "Deleting" };
+        let label = if paths.len() == 1 { format!("{verb} 1 item") } else { format!("{verb} {} items", paths.len()) };
         let parameters = TransferParameters { nodes: paths, ..TransferParameters::default() };
-        self.create_job(&proof, (JobKind::Delete, label, parameters.to_json()), context).await
+        self.create_job(&proof, (kind, label, parameters.to_json()), context).await
+    }
+
+    /// Queues bringing a file or folder back to an instant, a stamp. The rights are decided again when it runs.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadRequest`] for an instant to come; [`ErrorCode::Unavailable`], [`ErrorCode::Unknown`].
+    pub async fn queue_restore(
+        &self,
+        proof: Authorized<WriteTree, Place>,
+        at: u64,
+        context: &RequestContext,
+    ) -> Result<JobRecord, Failure> {
+        super::instant::check_past(at, self.now_micros())?;
+        let path = proof.subject().path().to_string();
+        let label = format!("Restoring {path} to {}", super::instant::show(at));
+        let parameters = RestoreParameters { node: path, at };
+        self.create_job(&proof, (JobKind::Restore, label, parameters.to_json()), context).await
     }
 
     /// Lists the jobs of an account, newest first.

@@ -13,6 +13,19 @@ pub(super) fn call(operation: &Operation) -> Result<Call, Fault> {
         Operation::Put(name, content) => Call::new(Method::PUT, &file(name))?.sending(*content),
         Operation::Get(name, content, range) => Call::new(Method::GET, &file(name))?.reading(*content, *range),
         Operation::CreateFiles(names) | Operation::CreateFolders(names) => return logged(names.clone()),
+        Operation::Batch(files) => return logged(files.iter().map(|(name, text)| format!("{name} {text}")).collect()),
+        Operation::BatchDelete(names) => return logged(names.clone()),
+        Operation::ListAt(_folder, page, _at) => {
+            Call::new(Method::GET, &format!("/list/{}/{}", page.offset, page.limit))?.listing(r#""Uuid""#, *page)
+        }
+        Operation::Versions(_name, count) => {
+            let page = super::Page { offset: 0, limit: *count };
+            Call::new(Method::GET, &format!("/list/0/{count}"))?.listing(r#""Uuid""#, page)
+        }
+        Operation::Changes(_position, limit) => {
+            let page = super::Page { offset: 0, limit: *limit };
+            Call::new(Method::GET, &format!("/list/0/{limit}"))?.listing(r#""Uuid""#, page)
+        }
         Operation::Stat(name) => Call::new(Method::GET, &format!("/stat/{name}"))?,
         Operation::List(_folder, page) => {
             Call::new(Method::GET, &format!("/list/{}/{}", page.offset, page.limit))?.listing(r#""Uuid""#, *page)

@@ -45,7 +45,14 @@ impl S3 {
             Operation::Stat(name) => Call::new(Method::HEAD, &url(name))?,
             Operation::Delete(name) => Call::new(Method::DELETE, &url(name))?,
             Operation::Copy(from, to) => Call::new(Method::PUT, &url(to))?.header("x-amz-copy-source", &url(from)),
-            Operation::CreateFolders(_) | Operation::List(..) | Operation::Rename(..) => return Ok(None),
+            Operation::CreateFolders(_)
+            | Operation::List(..)
+            | Operation::ListAt(..)
+            | Operation::Batch(_)
+            | Operation::BatchDelete(_)
+            | Operation::Versions(..)
+            | Operation::Changes(..)
+            | Operation::Rename(..) => return Ok(None),
         };
         Ok(Some(call))
     }

@@ -21,7 +21,12 @@ pub(super) fn call(root: &str, operation: &Operation) -> Result<Option<Call>, Fa
             _many => return Ok(None),
         },
         Operation::Stat(name) => Call::new(method("PROPFIND"), &url(name))?.header("depth", "0"),
-        Operation::List(..) => return Ok(None),
+        Operation::List(..)
+        | Operation::ListAt(..)
+        | Operation::Batch(_)
+        | Operation::BatchDelete(_)
+        | Operation::Versions(..)
+        | Operation::Changes(..) => return Ok(None),
         Operation::Rename(from, to) => Call::new(method("MOVE"), &url(from))?.header("destination", &url(to)),
         Operation::Copy(from, to) => Call::new(method("COPY"), &url(from))?.header("destination", &url(to)),
         Operation::Delete(name) => Call::new(Method::DELETE, &url(name))?,

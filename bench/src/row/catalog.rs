@@ -98,6 +98,15 @@ fn of_setting(setting: Setting) -> Vec<Row> {
     row(Family::Tree, Work::RenameFile, 16, None);
     row(Family::Tree, Work::Delete, 16, None);
     row(Family::Tree, Work::Copy(16 * KIB), 16, None);
+    row(Family::History, Work::Batch(1_000), 4, None);
+    for changed in [0, 5, 100] {
+        row(Family::History, Work::ListAt { entries: 10_000, page: 1_000, changed }, 16, None);
+    }
+    row(Family::History, Work::Versions, 16, None);
+    row(Family::History, Work::Changes(1_000), 16, None);
+    if !setting.one_dead {
+        row(Family::History, Work::Restore { entries: 100_000 }, 1, aim_on_three(setting, Aim::Below(5.0)));
+    }
     row(Family::Mixed, Work::Mixed(16 * KIB), 64, None);
     for (size, clients) in LARGE {
         row(Family::Large, Work::Put(size), clients, Some(Aim::PercentOfLimit(50.0)));
@@ -199,9 +208,22 @@ mod tests {
     #[test]
     fn the_default_run_has_every_kind_of_request_and_no_million() {
         let names = ids(None, false);
-        for part in
-            ["3n/put/4k/c64", "get/1g", "range/", "cold-get/", "create/100", "stat", "list/", "rename/folder", "delete", "copy", "mixed"]
-        {
+        for part in [
+            "3n/put/4k/c64",
+            "get/1g",
+            "range/",
+            "cold-get/",
+            "create/100",
+            "stat",
+            "list/",
+            "rename/folder",
+            "delete",
+            "copy",
+            "mixed",
+            "list-at/",
+            "restore/",
+            "batch/",
+        ] {
             assert!(names.iter().any(|name| name.contains(part)), "{part}");
         }
         assert!(!names.iter().any(|name| name.contains("1000000")));

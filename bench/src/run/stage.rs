@@ -1,7 +1,8 @@
 //! The clusters of so many nodes, side by side, and the rows that run on them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use http::Method;
 use indicatif::ProgressBar;
 
 use crate::cli::RunOptions;
@@ -11,14 +12,18 @@ use crate::limit::cluster::LimitCluster;
 use crate::measure::{Round, Summary};
 use crate::output;
 use crate::peer;
+use crate::protocol::skep::rest_path;
 use crate::results::{RowResult, SKEP, SideResult};
 use crate::row::{Row, Work};
 use crate::side::{Side, TAKE_OVER_MAX};
 use crate::table::amount;
-use crate::workload::{Data, as_f64, can_drop_page_cache, prepare, round};
+use crate::workload::{Data, as_f64, can_drop_page_cache, instant_now, make_folders, prepare, round, write_files};
 
 /// Nobody asks a node anything for so long before its idle memory is read.
 const IDLE: Duration = Duration::from_secs(3);
+
+/// A restoration that takes longer has failed.
+const RESTORE_MAX: Duration = Duration::from_secs(60);
 
 /// Says what became of a row at once: a failure above the bar, and everything where there is no bar.
 fn tell(bar: &ProgressBar, result: &RowResult) {
@@ -141,6 +146,10 @@ impl<'a> Stage<'a> {
                 Ok(())
             }
             Work::Restart => self.restart(result).await,
+            Work::Restore { entries } => {
+                result.value = Some(restore(&self.skep.side(), entries).await?.as_secs_f64());
+                Ok(())
+            }
             Work::Get { cold: true, .. } if !can_drop_page_cache() => {
                 result.skipped = Some("the page cache can only be dropped by root".to_owned());
                 Ok(())
@@ -179,5 +188,27 @@ impl<'a> Stage<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// Changes a tenth of a folder and has it brought back; how long that took from the request to the end of its job.
+async fn restore(side: &Side, entries: u64) -> Result<Duration, Fault> {
+    let folder = format!("restored-{entries}");
+    make_folders(side, vec![folder.clone()]).await?;
+    write_files(side, &folder, (0..entries).collect(), "then").await?;
+    let at = instant_now().await;
+    write_files(side, &folder, (0..entries).filter(|number| number % 10 == 0).collect(), "later").await?;
+    let begun = Instant::now();
+    let parameters = serde_json::json!({"node": rest_path(&folder), "at": at}).to_string();
+    let started = side.send(Method::PUT, "/a/jobs/user/restore-instant", &serde_json::json!({"JsonParameters": parameters})).await?;
+    let job = started["JobUuid"].clone();
+    loop {
+        let jobs = side.send(Method::POST, "/a/jobs/user", &serde_json::json!({"JobIDs": [job], "LoadTasks": "Any"})).await?;
+        let task = &jobs["Jobs"][0]["Tasks"][0];
+        match task["Status"].as_str() {
+            Some("Finished") => return Ok(begun.elapsed()),
+            Some("Queued" | "Running") if begun.elapsed() < RESTORE_MAX => tokio::time::sleep(Duration::from_millis(20)).await,
+            other => return Err(Fault::new(format!("the restoration is {other:?}: {}", task["StatusMessage"]))),
+        }
     }
 }

@@ -4,7 +4,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::as_f64;
-use super::data::{Data, Known, folder_of, fresh_seed, make_files, make_folders};
+use super::data::{Data, Known, VERSIONED, VERSIONS, changed_folder, folder_of, fresh_seed, make_files, make_folders};
 use crate::content::Content;
 use crate::fault::Fault;
 use crate::protocol::{Operation, Page};
@@ -50,6 +50,8 @@ pub(super) struct Steps {
     clients: usize,
     folder: String,
     set: Vec<Known>,
+    /// Of a folder that has changed since, or the begin of the change feed.
+    instant: String,
 }
 
 /// Where one client is.
@@ -67,7 +69,12 @@ impl Steps {
             Work::Stat => data.set(4 << 10),
             _none => Vec::new(),
         };
-        Self { work, clients, folder, set }
+        let instant = match work {
+            Work::ListAt { entries, changed, .. } => data.instant(entries, changed),
+            Work::Changes(_) => data.feed(),
+            _none => String::new(),
+        };
+        Self { work, clients, folder, set, instant }
     }
 
     pub(super) fn clients(&self) -> usize {
@@ -81,7 +88,16 @@ impl Steps {
 
     /// Makes what only this round uses.
     pub(super) async fn set_up(&self, side: &Side) -> Result<(), Fault> {
-        let makes_names = !matches!(self.work, Work::Get { .. } | Work::Range { .. } | Work::Stat | Work::List { .. });
+        let makes_names = !matches!(
+            self.work,
+            Work::Get { .. }
+                | Work::Range { .. }
+                | Work::Stat
+                | Work::List { .. }
+                | Work::ListAt { .. }
+                | Work::Versions
+                | Work::Changes(_)
+        );
         if makes_names {
             make_folders(side, vec![self.folder.clone()]).await?;
         }
@@ -141,6 +157,17 @@ impl Steps {
                 let offset = state.random.random_range(0..entries / page) * page;
                 Step::counting(Operation::List(folder_of(entries), Page { offset, limit: page }), as_f64(page))
             }
+            Work::Batch(many) => {
+                let files = (0..many).map(|index| (fresh(&format!("-{index}")), "a few bytes".to_owned())).collect();
+                Step::counting(Operation::Batch(files), as_f64(u64::try_from(many).ok()?))
+            }
+            Work::ListAt { entries, page, changed } => {
+                let offset = state.random.random_range(0..entries / page) * page;
+                let page_asked = Page { offset, limit: page };
+                Step::counting(Operation::ListAt(changed_folder(entries, changed), page_asked, self.instant.clone()), as_f64(page))
+            }
+            Work::Versions => Step::counting(Operation::Versions(VERSIONED.to_owned(), VERSIONS), 1.0),
+            Work::Changes(page) => Step::counting(Operation::Changes(self.instant.clone(), page), as_f64(page)),
             Work::RenameFile => {
                 let names = (self.renamed(client, count), self.renamed(client, count + 1));
                 Step::counting(Operation::Rename(names.0, names.1), 1.0)
@@ -156,7 +183,7 @@ impl Steps {
             }
             Work::Copy(_) => Step::counting(Operation::Copy(self.any(state)?.0, fresh("")), 1.0),
             Work::Mixed(size) => self.mixed(state, fresh(""), size)?,
-            Work::IdleMemory | Work::LoadedMemory | Work::TakeOver | Work::Restart => return None,
+            Work::IdleMemory | Work::LoadedMemory | Work::TakeOver | Work::Restart | Work::Restore { .. } => return None,
         };
         Some(step)
     }
@@ -185,6 +212,10 @@ pub(super) fn can(side: &Side, work: Work) -> bool {
         Work::CreateFiles(many) => Operation::CreateFiles(vec![name(); many]),
         Work::CreateFolder => Operation::CreateFolders(vec![name()]),
         Work::List { .. } => Operation::List(name(), Page { offset: 0, limit: 1 }),
+        Work::ListAt { .. } => Operation::ListAt(name(), Page { offset: 0, limit: 1 }, name()),
+        Work::Batch(_) => Operation::Batch(Vec::new()),
+        Work::Versions => Operation::Versions(name(), 1),
+        Work::Changes(_) => Operation::Changes(name(), 1),
         Work::RenameFile | Work::RenameFolder { .. } => Operation::Rename(name(), name()),
         Work::Copy(_) => Operation::Copy(name(), name()),
         _of_files => return true,

@@ -6,6 +6,7 @@ mod basics;
 mod drain;
 mod failpoints;
 mod full;
+mod history;
 mod kill;
 mod listing;
 mod power;

@@ -49,7 +49,12 @@ fn tree(what: &tree_command::What) -> Option<(&'static str, String)> {
         What::RefreshLock(command) => ("refresh-lock", path(command.path.as_ref())),
         What::RemoveLock(command) => ("unlock", path(command.path.as_ref())),
         What::SetDatasourceQuota(_) => ("set-quota", String::new()),
-        What::ExpireLocks(_) | What::PruneVersions(_) | What::QueuePruning(_) | What::PruneHistory(_) | What::ReapEntries(_) => {
+        What::EmptyBins(_)
+        | What::ExpireLocks(_)
+        | What::PruneVersions(_)
+        | What::QueuePruning(_)
+        | What::PruneHistory(_)
+        | What::ReapEntries(_) => {
             return None;
         }
     })

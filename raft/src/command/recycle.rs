@@ -3,15 +3,15 @@
 //! Invariant: what is recycled keeps its id, its versions and all below it, and notes where it came from; what lies in a bin is not recycled
 //! again.
 
-use skep_placement::ids::EntryId;
+use skep_placement::ids::{EntryId, Stamp};
 
-use crate::keys::{CurrentKey, EntryMetaKey, NameRest};
+use crate::keys::{ByIdKey, CurrentKey, EntryMetaKey, NameRest, RecycledKey, StateKey, SumsKey};
 use crate::state::path::{self, Located};
-use crate::state::rejection::{Stop, id, refuse};
+use crate::state::rejection::{Stop, id, invalid, refuse};
 use crate::state::transaction::Transaction;
-use crate::state::{limits, tree};
-use crate::store::StateError;
-use crate::wire::meta::v1::{Change, EntryMetaRecord, EntryPath, RejectionCode};
+use crate::state::{limits, read, tree};
+use crate::store::{Direction, StateError};
+use crate::wire::meta::v1::{Change, Done, EmptyBins, EntryMetaRecord, EntryPath, RejectionCode};
 
 /// The name of a bin.
 const BIN: &str = "recycle_bin";
@@ -62,6 +62,10 @@ pub(super) fn recycle(
     let wanted = located.place.as_ref().map_or("", |(_, name)| name);
     let name = free_name(transaction, bin.entry, wanted, located.is_folder())?;
     let moved = tree::relink(transaction, located, &bin, &name, why)?;
+    let (by_id, mut record) = tree::by_id(transaction, moved.entry)?;
+    record.recycled_at = transaction.stamp();
+    transaction.put(&by_id, &record);
+    transaction.put(&RecycledKey { since: Stamp(record.recycled_at), entry: moved.entry }, &());
     let key = EntryMetaKey { entry: moved.entry, namespace: NameRest(NOTE.to_owned()) };
     if note.is_empty() {
         transaction.delete(&key);
@@ -71,6 +75,37 @@ pub(super) fn recycle(
         transaction.put(&key, &record);
     }
     Ok(Recycled::Moved(Box::new(moved)))
+}
+
+/// Deletes what has lain in bins too long, or is the oldest of a bin that holds too much. The cursor says where to go on; empty: at the end.
+pub(super) fn empty(transaction: &mut Transaction<'_>, command: &EmptyBins) -> Result<Done, Stop> {
+    let limit = usize::try_from(command.limit.clamp(1, limits::PRUNED_ROWS_MAX)).unwrap_or(1);
+    let rows = if command.after.is_empty() {
+        read::rows::<RecycledKey>(transaction.state(), &[], Direction::Forward).take(limit).collect::<Result<Vec<_>, _>>()?
+    } else {
+        let after = RecycledKey::from_bytes(&command.after).map_err(|_no_key| invalid("the cursor is none of this command"))?;
+        read::rows_after::<RecycledKey>(transaction.state(), &[], &after).take(limit).collect::<Result<Vec<_>, _>>()?
+    };
+    let cursor = rows.last().filter(|_| rows.len() == limit).map(|(key, ())| key.to_bytes()).unwrap_or_default();
+    let mut count = 0;
+    for (key, ()) in rows {
+        let located = path::locate(transaction.state(), key.entry)?;
+        let record = transaction.get(&ByIdKey { entry: key.entry })?;
+        let lies_there = record.is_some_and(|record| record.recycled_at == key.since.0 && record.unlinked_at == 0);
+        let Some(located) = located.filter(|_| lies_there) else {
+            transaction.delete(&key);
+            continue;
+        };
+        let is_old = command.seconds != 0 && key.since.0.saturating_add(command.seconds.saturating_mul(1_000_000)) <= transaction.stamp();
+        let bin = located.chain.last().copied().unwrap_or(EntryId::ROOT);
+        let held = transaction.get(&SumsKey { folder: bin })?.unwrap_or_default().bytes;
+        if is_old || (command.bytes != 0 && held > command.bytes) {
+            tree::discard(transaction, &located, Change::Deleted)?;
+            transaction.delete(&key);
+            count += 1;
+        }
+    }
+    Ok(Done { count, cursor, ..Done::default() })
 }
 
 /// The path of something in the bin, below the recycle root.

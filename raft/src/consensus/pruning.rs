@@ -12,11 +12,11 @@ use super::context::Context;
 use super::limits;
 use super::replica::Replica;
 use super::upkeep::propose;
-use crate::keys::{ChangeKey, FeedBeginKey, HistoryHorizonKey, LimitsKey, LockExpiryKey, PruneDueKey, ReapKey};
+use crate::keys::{ChangeKey, FeedBeginKey, HistoryHorizonKey, LimitsKey, LockExpiryKey, PruneDueKey, ReapKey, RecycledKey};
 use crate::state::read;
 use crate::store::{Direction, ReadState, StateError};
 use crate::wire::meta::v1::{
-    DatasourceLimits, DatasourceRecord, Done, ExpireLocks, PruneHistory, PruneVersions, QueuePruning, ReapEntries, SetDatasourceQuota,
+    DatasourceLimits, DatasourceRecord, Done, EmptyBins, ExpireLocks, PruneHistory, PruneVersions, QueuePruning, ReapEntries, SetDatasourceQuota,
     TreeCommand, command, tree_command,
 };
 
@@ -43,6 +43,9 @@ pub(super) async fn run(context: &Arc<Context>, replica: &Replica, datasource: D
     if due.locks {
         steps(context, replica, || tree_command::What::ExpireLocks(ExpireLocks { limit })).await;
     }
+    if due.bins && (record.recycle_seconds != 0 || record.recycle_bytes != 0) {
+        empty_bins(context, replica, &record).await;
+    }
     let retention_seconds = if record.history_seconds == 0 { crate::state::limits::HISTORY_SECONDS } else { record.history_seconds };
     let retention = retention_seconds.saturating_mul(1_000_000);
     let forgets = due.oldest_change.is_some_and(|stamp| stamp.saturating_add(retention) <= clock);
@@ -64,6 +67,7 @@ struct Due {
     locks: bool,
     versions: bool,
     reaps: bool,
+    bins: bool,
     oldest_change: Option<u64>,
 }
 
@@ -81,6 +85,7 @@ fn look(state: &dyn ReadState, clock: u64) -> Result<Due, StateError> {
         limits: read::get(state, &LimitsKey {})?.unwrap_or_default(),
         versions: first.is_some_and(|(key, ())| key.due.0 <= clock),
         reaps: reap.is_some_and(|since| since <= horizon),
+        bins: read::rows::<RecycledKey>(state, &[], Direction::Forward).next().transpose()?.is_some(),
         oldest_change,
     })
 }
@@ -98,6 +103,18 @@ async fn queue_all(context: &Arc<Context>, replica: &Replica, changed_at: u64) {
     loop {
         let queue = QueuePruning { after, limit: limits::PRUNED_ROWS_MAX, changed_at };
         match change(context, replica, tree_command::What::QueuePruning(queue)).await {
+            Some(done) if !done.cursor.is_empty() => after = done.cursor,
+            Some(_) | None => return,
+        }
+    }
+}
+
+/// Looks through all recycle bins, oldest first.
+async fn empty_bins(context: &Arc<Context>, replica: &Replica, record: &DatasourceRecord) {
+    let mut after = Bytes::new();
+    for _ in 0..limits::PRUNING_STEPS_MAX {
+        let empty = EmptyBins { seconds: record.recycle_seconds, bytes: record.recycle_bytes, limit: limits::PRUNED_ROWS_MAX, after };
+        match change(context, replica, tree_command::What::EmptyBins(empty)).await {
             Some(done) if !done.cursor.is_empty() => after = done.cursor,
             Some(_) | None => return,
         }

@@ -54,6 +54,7 @@ fn goes_on_when_full(command: &Command) -> bool {
                     | tree_command::What::PruneVersions(_)
                     | tree_command::What::PruneHistory(_)
                     | tree_command::What::ReapEntries(_)
+                    | tree_command::What::EmptyBins(_)
             )
         ),
         Some(command::What::Content(ContentCommand { what })) => matches!(

@@ -67,6 +67,7 @@ fn keys_of_groups_are_frozen() {
         (hex(&MetaValueKey { namespace: NameThen("n".to_owned()), hash: [3; 16], entry: ENTRY }), format!("1a6e00{}{ab}", "03".repeat(16))),
         (hex(&UserNoteKey { user: RECORD, namespace: NameThen("n".to_owned()), entry: ENTRY }), format!("1b{}6e00{ab}", "cd".repeat(16))),
         (hex(&FeedBeginKey {}), "1c".to_owned()),
+        (hex(&RecycledKey { since: Stamp(9), entry: ENTRY }), format!("1d0000000000000009{ab}")),
     ];
     for (found, frozen) in vectors {
         assert_eq!(found, frozen);

@@ -3,11 +3,11 @@
 use skep_placement::ids::{EntryId, VersionId};
 
 use super::past::{self, Row};
-use super::{Found, look_up_folder};
-use crate::keys::{SumsKey, VersionByIdKey};
+use super::{Found, absent, look_up_folder};
+use crate::keys::{CurrentKey, SumsKey, VersionByIdKey};
 use crate::state::{entry, path, read};
 use crate::store::{ReadState, StateError};
-use crate::wire::meta::v1::{CurrentRecord, DiffPage, DiffQuery, Difference, EntryKind};
+use crate::wire::meta::v1::{CurrentRecord, DiffPage, DiffQuery, Difference, EntryKind, EntryPath};
 
 /// Differences that one answer lists.
 const LISTED_MAX: usize = 10_000;
@@ -16,17 +16,40 @@ pub(super) fn diff(state: &dyn ReadState, query: &DiffQuery) -> Result<Found, St
     if let Some(absence) = past::reaches(state, query.at)? {
         return Ok(Found::Absence(absence));
     }
-    let folder = match look_up_folder(state, query.path.as_ref())? {
-        Ok(folder) => folder,
-        Err(absence) => return Ok(Found::Absence(absence)),
-    };
+    let Some(path) = &query.path else { return Ok(absent(0)) };
     let limit = match usize::try_from(query.limit) {
         Ok(limit @ 1..=LISTED_MAX) => limit,
         Ok(_) | Err(_) => LISTED_MAX,
     };
-    let page = DiffPage { folder: Some(entry::show(state, &folder, false)?), ..DiffPage::default() };
-    let mut walk = Walk { state, at: query.at, root: folder.entry, moves: query.moves, limit, page, names: Vec::new() };
-    walk.compare(folder.entry)?;
+    let mut walk =
+        Walk { state, at: query.at, root: EntryId::ROOT, moves: query.moves, limit, page: DiffPage::default(), names: Vec::new() };
+    let Some((name, way)) = path.names.split_last() else {
+        let base = match look_up_folder(state, query.path.as_ref())? {
+            Ok(base) => base,
+            Err(absence) => return Ok(Found::Absence(absence)),
+        };
+        walk.root = base.entry;
+        walk.page.folder = Some(entry::show(state, &base, false)?);
+        walk.compare(base.entry)?;
+        return Ok(Found::Diff(walk.page));
+    };
+    let parent = EntryPath { base: path.base.clone(), names: way.to_vec() };
+    let parent = match look_up_folder(state, Some(&parent))? {
+        Ok(parent) => parent,
+        Err(absence) => return Ok(Found::Absence(absence)),
+    };
+    let is = read::get(state, &CurrentKey::new(parent.entry, name))?;
+    let was = past::member(state, parent.entry, name, query.at)?;
+    if was.is_none() && is.is_none() {
+        return Ok(absent(way.len()));
+    }
+    if let Some(one) = is.as_ref().or(was.as_ref()) {
+        walk.root = read::stored_id(&one.entry, "an entry id")?;
+    }
+    if let Some(is) = &is {
+        walk.page.folder = Some(entry::show_record(state, Some((parent.entry, name)), is, false)?);
+    }
+    walk.pair(was, is)?;
     Ok(Found::Diff(walk.page))
 }
 
@@ -84,7 +107,7 @@ impl Walk<'_> {
             None => None,
         };
         let moved = match &was {
-            Some(was) if self.moves => self.is_linked_below(read::stored_id(&was.entry, "an entry id")?)?,
+            Some(was) if self.moves => self.was_moved(was)?,
             Some(_) | None => false,
         };
         self.tell(was, is, moved)?;
@@ -108,9 +131,11 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Whether an entry is linked now, somewhere below the folder that is compared.
-    fn is_linked_below(&self, entry: EntryId) -> Result<bool, StateError> {
-        Ok(path::locate(self.state, entry)?.is_some_and(|located| located.chain.contains(&self.root)))
+    /// Whether an entry is linked elsewhere below the folder that is compared; a file as it was.
+    fn was_moved(&self, was: &CurrentRecord) -> Result<bool, StateError> {
+        let entry = read::stored_id(&was.entry, "an entry id")?;
+        let located = path::locate(self.state, entry)?.filter(|located| located.chain.contains(&self.root));
+        Ok(located.is_some_and(|located| is_folder(was) || located.current.version == was.version))
     }
 
     fn tell(&mut self, was: Option<CurrentRecord>, is: Option<CurrentRecord>, moved: bool) -> Result<(), StateError> {

@@ -52,8 +52,8 @@ pub(crate) const CLOCK_MAX: u64 = 1 << 62;
 pub(crate) const IDEMPOTENT_SECONDS: u64 = 24 * 3_600;
 /// Seconds that a line of the audit is kept.
 pub(crate) const AUDIT_SECONDS: u64 = 90 * 24 * 3_600;
-/// Steps of a batch.
-pub(crate) const BATCH_STEPS_MAX: usize = 10_000;
+/// Steps of a batch: as many entries as a command may touch, each replaced in two steps, and what must hold still.
+pub(crate) const BATCH_STEPS_MAX: usize = 20_001;
 /// Refusals that one command writes into the audit.
 pub(crate) const REFUSALS_NOTED_MAX: usize = 256;
 /// Seconds that reads of the past may go back where nothing else is set.

@@ -206,6 +206,7 @@ pub(crate) fn relink(
     let (key, mut record) = by_id(transaction, located.entry)?;
     record.parent = bytes_of(folder.entry);
     name.clone_into(&mut record.name);
+    record.recycled_at = 0;
     record.rights_index = transaction.rights_index();
     transaction.put(&key, &record);
     let moved = Located::linked(folder.entry, name, current, chain)?;

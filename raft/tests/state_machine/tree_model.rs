@@ -235,9 +235,10 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// State without what depends on how commands were packed into entries: the applied index.
+/// State without what depends on how commands were packed into entries: the applied index, and the positions of the feed.
 fn comparable(rows: Rows) -> Rows {
-    rows.into_iter().filter(|(_, key, _)| key[..] != [2]).collect()
+    let rows = rows.into_iter().filter(|(_, key, _)| key[..] != [2]);
+    rows.map(|(family, key, value)| if key[0] == 22 { (family, vec![22], value) } else { (family, key, value) }).collect()
 }
 
 proptest! {

@@ -16,6 +16,10 @@ pub enum JobKind {
     Move,
     /// Notes a deletion that has taken effect.
     Delete,
+    /// Notes a restoration from the recycle bin that has taken effect.
+    Recycled,
+    /// Brings a file or folder back to an instant.
+    Restore,
 }
 
 impl JobKind {
@@ -25,11 +29,13 @@ impl JobKind {
             Self::Copy => "copy",
             Self::Move => "move",
             Self::Delete => "delete",
+            Self::Recycled => "restore",
+            Self::Restore => "restore-instant",
         }
     }
 
     pub(crate) fn of(job: &JobRecord) -> Option<Self> {
-        [Self::Copy, Self::Move, Self::Delete].into_iter().find(|kind| kind.name() == job.name)
+        [Self::Copy, Self::Move, Self::Delete, Self::Recycled, Self::Restore].into_iter().find(|kind| kind.name() == job.name)
     }
 }
 
@@ -41,6 +47,7 @@ pub fn job_name(job: &JobRecord) -> String {
     let prefix = match JobKind::of(job) {
         Some(JobKind::Copy | JobKind::Move) => "copy-move",
         Some(JobKind::Delete) => "delete",
+        Some(JobKind::Recycled | JobKind::Restore) => "restore",
         None => "job",
     };
     format!("{prefix}-{}", RecordId::try_from(job.id.as_ref()).unwrap_or_default())
@@ -84,6 +91,28 @@ impl TransferParameters {
     /// [`ErrorCode::BadRequest`] naming what is wrong.
     pub fn from_json(text: &str) -> Result<Self, Failure> {
         serde_json::from_str(text).map_err(|error| Failure::new(ErrorCode::BadRequest, format!("JsonParameters: {error}")))
+    }
+}
+
+/// The parameters of a restoration to an instant, as records keep them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreParameters {
+    /// Its path.
+    pub node: String,
+    /// A stamp.
+    pub at: u64,
+}
+
+impl RestoreParameters {
+    /// The stored form.
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a string and a number have a JSON form")
+    }
+
+    /// Reads the stored form.
+    pub(crate) fn from_json(text: &str) -> Result<Self, Failure> {
+        serde_json::from_str(text)
+            .map_err(|error| Failure::new(ErrorCode::Internal, format!("the job's parameters cannot be read: {error}")))
     }
 }
 

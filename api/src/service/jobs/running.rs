@@ -75,6 +75,12 @@ impl Running {
         reached.message = message;
     }
 
+    /// What was noted for people at the end.
+    pub(crate) fn said(&self) -> Option<String> {
+        let reached = self.reached.lock().expect("no holder of this lock panics");
+        (reached.permille == 1_000 && !reached.message.is_empty()).then(|| reached.message.clone())
+    }
+
     /// A context for the commands of one step.
     pub(crate) fn context(&self) -> RequestContext {
         let id = format!("job-{}", self.id());

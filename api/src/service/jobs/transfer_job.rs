@@ -99,7 +99,7 @@ async fn ends(running: &Running, kind: JobKind, node: &str, target: &UserPath) -
     }
     let leaving = match kind {
         JobKind::Move => Some(Authorized::decide(&view, Arc::clone(&who), from.clone())?),
-        JobKind::Copy | JobKind::Delete => None,
+        JobKind::Copy | JobKind::Delete | JobKind::Recycled | JobKind::Restore => None,
     };
     Ok(Ends { source: Authorized::decide(&view, Arc::clone(&who), from)?, leaving, target: Authorized::decide(&view, who, to)? })
 }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::position::Position;
 use super::record::JobKind;
 use super::running::{Dropped, Running};
-use super::{Service, job_id, transfer_job};
+use super::{Service, job_id, restore_job, transfer_job};
 use crate::error_code::{ErrorCode, Failure};
 use crate::request_context::RequestContext;
 use crate::service::command_of;
@@ -163,7 +163,7 @@ async fn work(service: Service, node: NodeId, job: JobRecord, stop: Cancellation
         () = stop.cancelled() => return running.release().await,
     };
     let (state, message) = match &result {
-        Ok(()) => (JobState::Finished, "done".to_owned()),
+        Ok(()) => (JobState::Finished, running.said().unwrap_or_else(|| "done".to_owned())),
         Err(failure) => (JobState::Failed, failure.to_string()),
     };
     metrics::job_ended(if result.is_ok() { "finished" } else { "failed" });
@@ -182,8 +182,9 @@ async fn steps(running: &Running, position_is_good: bool) -> Result<(), Failure>
     match JobKind::of(&running.job) {
         Some(JobKind::Copy) => transfer_job::run(running, JobKind::Copy).await,
         Some(JobKind::Move) => transfer_job::run(running, JobKind::Move).await,
-        // The deletion took effect before the job was made; nothing may be deleted again.
-        Some(JobKind::Delete) => Ok(()),
+        // These took effect before the job was made; nothing may be done again.
+        Some(JobKind::Delete | JobKind::Recycled) => Ok(()),
+        Some(JobKind::Restore) => restore_job::run(running).await,
         None => Err(Failure::new(ErrorCode::Unsupported, format!("this version does not know jobs named {}", running.job.name))),
     }
 }

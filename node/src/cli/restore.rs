@@ -1,0 +1,92 @@
+//! `skep restore`: a file or folder as it was.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::client::Target;
+use super::errors::CliError;
+use super::output;
+use crate::admin_rpc::wire::{RestoreReply, RestoreRequest};
+
+const AFTER_HELP: &str = "\
+Everything below the path is brought back at once: files that changed get their older content as a new version, what is gone is made again,
+what was moved goes back, what is new goes. No bytes are copied, and the state before stays within reach: restore to a minute ago to undo it.
+
+Examples:
+  skep restore common-files/plans --at 2026-11-20T08:00:00Z --dry-run --config /etc/skep/skep.toml
+  skep restore common-files/plans --at 2026-11-20T08:00:00Z --config /etc/skep/skep.toml
+  skep restore personal-files/thesis.odt --at 1795000000 --as alice --config /etc/skep/skep.toml";
+
+/// How long a restoration may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Brings a file or folder back to an instant.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct RestoreArguments {
+    #[command(flatten)]
+    target: Target,
+    /// workspace/folder or workspace/folder/file.
+    path: String,
+    /// The instant: RFC 3339 (2026-11-20T08:00:00Z) or Unix time in seconds.
+    #[arg(long, value_name = "TIME")]
+    at: String,
+    /// The user whose rights and own folders count; left out: the operator, who may do everything.
+    #[arg(long = "as", default_value = "", value_name = "LOGIN", hide_default_value = true)]
+    login: String,
+    /// Only says what would be done.
+    #[arg(long)]
+    dry_run: bool,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &RestoreArguments) -> Result<(), CliError> {
+    let request = RestoreRequest {
+        path: arguments.path.clone(),
+        at: arguments.at.clone(),
+        login: arguments.login.clone(),
+        only_say: arguments.dry_run,
+    };
+    let ask = async |admin: super::client::Admin| admin.ask_within(LIMIT, async |calls| calls.restore(request).await).await;
+    let done = arguments.target.with_admin(ask)?;
+    if arguments.json {
+        output::line(json(&done, arguments.dry_run).to_string());
+    } else {
+        output::line(sentence(&arguments.path, &done, arguments.dry_run));
+    }
+    Ok(())
+}
+
+fn json(done: &RestoreReply, only_said: bool) -> serde_json::Value {
+    serde_json::json!({
+        "at": done.at, "done": !only_said, "made": done.made, "reverted": done.reverted, "moved": done.moved, "removed": done.removed,
+        "compared": done.looked_at,
+    })
+}
+
+fn sentence(path: &str, done: &RestoreReply, only_said: bool) -> String {
+    if done.made + done.reverted + done.moved + done.removed == 0 {
+        return format!("{path} is as it was at {}: nothing to do ({} names compared)", done.at, done.looked_at);
+    }
+    let (is, verb) = if only_said { ("would be", "would get") } else { ("is", "got") };
+    format!(
+        "{path} {is} as it was at {}: {} made again, {} {verb} an older version, {} moved back, {} removed ({} names compared)",
+        done.at, done.made, done.reverted, done.moved, done.removed, done.looked_at
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RestoreReply, sentence};
+
+    #[test]
+    fn what_was_done_and_what_would_be_are_told_apart() {
+        let done = RestoreReply { made: 1, at: "2026-11-20T08:00:00Z".to_owned(), ..RestoreReply::default() };
+        assert!(sentence("ws/a", &done, true).contains("would be"));
+        assert!(!sentence("ws/a", &done, false).contains("would"));
+        assert!(sentence("ws/a", &RestoreReply::default(), false).contains("nothing to do"));
+    }
+}
