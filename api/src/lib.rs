@@ -17,4 +17,5 @@ pub mod request_context;
 pub mod rest;
 pub mod server;
 pub mod service;
+pub mod stated;
 pub mod web;
