@@ -77,6 +77,14 @@ pub trait ReadState: Send + Sync {
 
     /// The rows between two bounds, in the given direction. An error ends the rows.
     fn scan<'a>(&'a self, family: Family, start: Bound<&[u8]>, end: Bound<&[u8]>, direction: Direction) -> Rows<'a>;
+
+    /// How many rows lie between two bounds.
+    ///
+    /// # Errors
+    /// The storage failed; the node must stop.
+    fn count(&self, family: Family, start: Bound<&[u8]>, end: Bound<&[u8]>) -> Result<u64, StateError> {
+        self.scan(family, start, end, Direction::Forward).try_fold(0, |count, row| row.map(|_row| count + 1))
+    }
 }
 
 /// A group's state as it changes. One writer at a time.

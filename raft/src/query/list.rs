@@ -14,11 +14,15 @@ pub(super) fn list(state: &dyn ReadState, query: &ListQuery) -> Result<Found, St
         Ok(folder) => folder,
         Err(absence) => return Ok(Found::Absence(absence)),
     };
-    let wanted = |current: &CurrentRecord| query.kind == i32::from(EntryKind::Unspecified) || current.kind == query.kind;
+    let is_any = query.kind == i32::from(EntryKind::Unspecified);
+    let wanted = |current: &CurrentRecord| is_any || current.kind == query.kind;
     let mut skip = query.skip.min(limits::SKIP_MAX);
     let limit = page(query.limit);
     let mut page = EntryPage { folder: Some(entry::show(state, &folder, query.with_meta)?), ..EntryPage::default() };
-    for row in read::rows_after(state, &[&folder.entry], &CurrentKey::new(folder.entry, &query.after)) {
+    // What is passed over whatever it is need not be read.
+    let unread = if is_any { usize::try_from(std::mem::take(&mut skip)).unwrap_or(usize::MAX) } else { 0 };
+    let after = CurrentKey::new(folder.entry, &query.after);
+    for row in read::rows_after_skipping(state, &[&folder.entry], &after, unread) {
         let (key, current): (CurrentKey, CurrentRecord) = row?;
         if !wanted(&current) {
             continue;
@@ -33,7 +37,9 @@ pub(super) fn list(state: &dyn ReadState, query: &ListQuery) -> Result<Found, St
         }
         page.entries.push(entry::show_record(state, Some((folder.entry, &key.name.0)), &current, query.with_meta)?);
     }
-    if query.count_total {
+    if query.count_total && is_any {
+        page.total = read::count::<CurrentKey>(state, &[&folder.entry])?;
+    } else if query.count_total {
         for row in read::rows::<CurrentKey>(state, &[&folder.entry], Direction::Forward) {
             page.total += u64::from(wanted(&row?.1));
         }

@@ -51,6 +51,30 @@ pub(crate) fn rows_from<'a, K: StateKey + 'a>(
     range::<K>(state, Bound::Included(from.to_bytes()), Bound::Excluded(end), Direction::Forward)
 }
 
+/// The rows of a kind behind `after` whose keys begin with these parts, forward, but for the first ones, which are passed over unread.
+pub(crate) fn rows_after_skipping<'a, K: StateKey + 'a>(
+    state: &'a dyn ReadState,
+    parts: &[&dyn KeyPart],
+    after: &K,
+    passed: usize,
+) -> impl Iterator<Item = Result<(K, K::Record), StateError>> + use<'a, K> {
+    let end = keys::after_prefix(&keys::prefix::<K>(parts));
+    let (start, end) = (Bound::Excluded(after.to_bytes()), Bound::Excluded(end));
+    let mut rows = state.scan(K::FAMILY, start.as_ref().map(Bytes::as_ref), end.as_ref().map(Bytes::as_ref), Direction::Forward);
+    let first = rows.nth(passed);
+    first.into_iter().chain(rows).map(|row| {
+        let (key, value) = row?;
+        Ok((K::from_bytes(&key)?, decode::<K>(&key, value)?))
+    })
+}
+
+/// How many rows of a kind have keys that begin with these parts.
+pub(crate) fn count<K: StateKey>(state: &dyn ReadState, parts: &[&dyn KeyPart]) -> Result<u64, StateError> {
+    let prefix = keys::prefix::<K>(parts);
+    let end = keys::after_prefix(&prefix);
+    state.count(K::FAMILY, Bound::Included(&prefix), Bound::Excluded(&end))
+}
+
 fn range<'a, K: StateKey + 'a>(
     state: &'a dyn ReadState,
     start: Bound<Bytes>,

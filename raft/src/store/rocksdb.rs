@@ -13,8 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, ChecksumType, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Env,
-    FlushOptions, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions, properties,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ChecksumType, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
+    DBRawIteratorWithThreadMode, Env, FlushOptions, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions, properties,
 };
 
 use self::owned_snapshot::OwnedSnapshot;
@@ -226,22 +226,74 @@ impl ReadState for OwnedSnapshot {
             Direction::Forward => rows.seek_to_first(),
             Direction::Backward => rows.seek_to_last(),
         }
-        let mut ended = false;
-        Box::new(std::iter::from_fn(move || {
-            if ended {
-                return None;
+        Box::new(RocksRows { rows, direction, at_row: true, ended: false })
+    }
+
+    fn count(&self, family: Family, start: Bound<&[u8]>, end: Bound<&[u8]>) -> Result<u64, StateError> {
+        let (lower, upper) = (least(start), least_above(end));
+        if upper.as_ref().is_some_and(|upper| *upper <= lower) {
+            return Ok(0);
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(lower);
+        if let Some(upper) = upper {
+            options.set_iterate_upper_bound(upper);
+        }
+        let mut rows = self.snapshot().raw_iterator_cf_opt(handle(self.database(), family)?, options);
+        rows.seek_to_first();
+        let mut count = 0;
+        while rows.valid() {
+            count += 1;
+            rows.next();
+        }
+        rows.status().map_err(failed)?;
+        Ok(count)
+    }
+}
+
+/// The rows of a scan. It steps on only when the next row is asked for: a step back may read a block.
+struct RocksRows<'a> {
+    rows: DBRawIteratorWithThreadMode<'a, DB>,
+    direction: Direction,
+    /// The iterator stands at a row that was not given yet.
+    at_row: bool,
+    ended: bool,
+}
+
+impl RocksRows<'_> {
+    fn step(&mut self) {
+        match self.direction {
+            Direction::Forward => self.rows.next(),
+            Direction::Backward => self.rows.prev(),
+        }
+    }
+}
+
+impl Iterator for RocksRows<'_> {
+    type Item = Result<Row, StateError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.nth(0)
+    }
+
+    /// Passes rows over without copying them.
+    fn nth(&mut self, passed: usize) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        for _ in 0..passed + usize::from(!self.at_row) {
+            if !self.rows.valid() {
+                break;
             }
-            let row: Option<Row> = rows.item().map(|(key, value)| (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
-            let Some(row) = row else {
-                ended = true;
-                return rows.status().err().map(|error| Err(failed(error)));
-            };
-            match direction {
-                Direction::Forward => rows.next(),
-                Direction::Backward => rows.prev(),
-            }
-            Some(Ok(row))
-        }))
+            self.step();
+        }
+        self.at_row = false;
+        let row: Option<Row> = self.rows.item().map(|(key, value)| (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+        if row.is_none() {
+            self.ended = true;
+            return self.rows.status().err().map(|error| Err(failed(error)));
+        }
+        row.map(Ok)
     }
 }
 

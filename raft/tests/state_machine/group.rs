@@ -1,7 +1,9 @@
 //! A group under test: a store, a log position and a clock.
 
+use prost::Message;
 use skep_placement::ids::DatasourceId;
 use skep_raft::invariants;
+use skep_raft::keys::{StampKey, StateKey};
 use skep_raft::query;
 use skep_raft::state::{GroupKind, Position, apply_batch};
 use skep_raft::store::{Direction, Family, MemoryStore, StateStore};
@@ -81,6 +83,14 @@ impl Group {
     pub(crate) fn query(&self, what: asked::What) -> answer::What {
         let snapshot = self.store.snapshot();
         query::answer(&*snapshot, self.kind, &Query { what: Some(what) }).unwrap().what.unwrap()
+    }
+
+    /// The stamp that the next command gets.
+    pub(crate) fn next_stamp(&self) -> u64 {
+        let key = StampKey {};
+        let last = self.store.snapshot().get(StampKey::FAMILY, &key.to_bytes()).unwrap();
+        let last = last.map_or(0, |bytes| <StampKey as StateKey>::Record::decode(bytes).unwrap());
+        self.clock.max(last + 1)
     }
 
     /// All invariants, recounted.

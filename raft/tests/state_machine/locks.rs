@@ -567,7 +567,8 @@ fn is_closed(group: &Group, at: &str, (user, token): (u64, u64)) -> bool {
     let answer::What::Locks(page) = group.query(query::What::Locks(LocksQuery { path: path("/"), below: true })) else {
         panic!("the root is there");
     };
-    let live = page.locks.iter().filter(|held| held.lock.as_ref().unwrap().expires_at > group.clock.max(1));
+    let now = group.next_stamp();
+    let live = page.locks.iter().filter(|held| held.lock.as_ref().unwrap().expires_at > now);
     let covering: Vec<_> = live
         .filter(|held| {
             held.names == names
@@ -618,7 +619,6 @@ proptest! {
                 Step::Move(from, to) if from != to => vec![PLACES[*from], PLACES[*to]],
                 _ => Vec::new(),
             };
-            // The stamp of the command is its clock unless the last stamp was later.
             group.clock += caller.2 * 1_000_000;
             let closed = touched.iter().any(|at| is_closed(&group, at, (caller.0, caller.1)));
             let done = take(&mut group, (caller.0, caller.1, 0), step);
