@@ -6,6 +6,8 @@ mod clocks;
 mod harness;
 #[path = "consensus/recovery.rs"]
 mod recovery;
+#[path = "consensus/space.rs"]
+mod space;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -198,6 +200,27 @@ async fn without_a_quorum_errors_come_soon_and_say_so() {
     assert!(matches!(read, Err(QueryError::Unavailable { .. })), "never an old answer: {read:?}");
     assert!(asked.elapsed() < Duration::from_secs(5), "an answer within five seconds");
     assert!(alone.metadata.system(soon()).await.is_err(), "neither of the system group");
+    cluster.close().await;
+}
+
+/// A database that could not flush would lose what the log lets go of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_fails_in_the_background_ends_the_node() {
+    let cluster = Cluster::begin(Settings::default()).await;
+    make_folder(cluster.node(1), "before", 1, later()).await.unwrap();
+    assert!(cluster.node(1).take_fatal().is_empty(), "nothing has failed yet");
+    cluster.world.failed.store(true, std::sync::atomic::Ordering::Relaxed);
+    let told = std::sync::Mutex::new(Vec::new());
+    until("the node says that it cannot go on", || async {
+        let mut told = told.lock().unwrap();
+        told.extend(cluster.node(1).take_fatal());
+        // The system group and two datasources, each once.
+        told.len() == 3
+    })
+    .await;
+    for sentence in told.into_inner().unwrap() {
+        assert!(sentence.contains("failed in the background: 3 flushes have failed"), "{sentence}");
+    }
     cluster.close().await;
 }
 

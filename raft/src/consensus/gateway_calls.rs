@@ -156,7 +156,8 @@ impl MetadataCalls for MetadataService {
 
     async fn clock(&self, request: Request<ClockRequest>) -> Result<Response<ClockReply>, tonic::Status> {
         self.admit(&request, request.get_ref().envelope.as_ref())?;
-        Ok(Response::new(ClockReply { micros: self.context.options.clock.now_micros() }))
+        let (micros, low_on_space) = (self.context.options.clock.now_micros(), self.context.space.is_low());
+        Ok(Response::new(ClockReply { micros, low_on_space }))
     }
 
     async fn survey(&self, request: Request<SurveyRequest>) -> Result<Response<SurveyReply>, tonic::Status> {

@@ -122,6 +122,9 @@ pub const LEADER_CLOCK_OFF_MICROS_MAX: u64 = 2_000_000;
 /// A leader with a wrong clock tries so often to find another.
 pub const CLOCK_HAND_OVER_PAUSE: Duration = Duration::from_secs(60);
 
+/// A leader without room tries so often to find another.
+pub const SPACE_HAND_OVER_PAUSE: Duration = Duration::from_secs(60);
+
 /// How often free space is measured.
 pub const SPACE_INTERVAL: Duration = Duration::from_secs(1);
 
