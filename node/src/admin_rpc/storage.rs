@@ -26,6 +26,7 @@ impl AdminParts {
                 automatic: profile.is_some_and(|profile| profile.automatic),
                 encrypted: record.encrypted,
                 quota_bytes: record.quota_bytes,
+                degraded_writes_device: record.degraded_writes_device,
             }
         });
         Ok(ListDatasourcesReply { datasources: datasources.collect() })
@@ -43,6 +44,7 @@ impl AdminParts {
             encrypted: false,
             quota_bytes: request.quota_bytes,
             bootstrap_node: self.node.0,
+            degraded_writes_device: request.degraded_writes_device,
         };
         let proposed = self.propose_cluster(&call, meta::cluster_command::What::CreateDatasource(create)).await?;
         Ok(CreateDatasourceReply { id: proposed.done.number })
