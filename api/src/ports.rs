@@ -201,8 +201,10 @@ pub struct ClusterStatus {
     pub datasources: Vec<DatasourceStatus>,
     /// Chunks that wait for repair.
     pub repair_queue: u64,
-    /// Chunks stored in a code below the profile in force.
+    /// Chunks stored in a code below the profile in force, as far as the repair queues were looked at.
     pub below_profile: u64,
+    /// The repair queues are longer than was looked at: there may be more chunks below the profile.
+    pub below_profile_at_least: bool,
     /// Plaintext bytes of chunks that no content names and that wait for collection.
     pub awaiting_collection_bytes: u64,
     /// Jobs that have not ended.
@@ -308,8 +310,23 @@ pub struct DatasourceStatus {
     pub stored_bytes: u64,
     /// Live chunks.
     pub chunks: u64,
+    /// Contents that lie in the metadata.
+    pub inlined: StoredClass,
+    /// Small chunks, kept as whole copies.
+    pub copies: StoredClass,
+    /// Large chunks, erasure-coded.
+    pub coded: StoredClass,
     /// Its group answered; the numbers above are zero if not.
     pub available: bool,
+}
+
+/// How much of one size class is kept, by content: what several files have in common counts once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct StoredClass {
+    /// Plaintext bytes.
+    pub logical_bytes: u64,
+    /// Bytes that they take on devices, all shards counted, or in the metadata.
+    pub stored_bytes: u64,
 }
 
 /// One job.
