@@ -4,6 +4,8 @@
 
 #[path = "state_machine/collection.rs"]
 mod collection;
+#[path = "state_machine/entry_limit.rs"]
+mod entry_limit;
 #[path = "state_machine/fuzz.rs"]
 mod fuzz;
 #[path = "state_machine/group.rs"]
