@@ -136,12 +136,20 @@ impl Client {
         Ok((status, answer.text().await.map_err(|error| error.to_string())?))
     }
 
+    /// `/metrics`, in Prometheus' text format.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn metrics(&self) -> Result<String, String> {
+        Ok(self.open("/metrics").await?.1)
+    }
+
     /// The value of a counter in `/metrics`, all labels added up.
     ///
     /// # Errors
     /// A sentence if there is no answer.
     pub async fn counter(&self, name: &str) -> Result<u64, String> {
-        let (_, text) = self.open("/metrics").await?;
+        let text = self.metrics().await?;
         let values = text.lines().filter(|line| line.starts_with(name) && line[name.len()..].starts_with([' ', '{']));
         Ok(values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
     }

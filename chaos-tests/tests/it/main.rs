@@ -9,5 +9,6 @@ mod full;
 mod history;
 mod kill;
 mod listing;
+mod metrics;
 mod power;
 mod refusals;
