@@ -3,8 +3,11 @@
 use std::sync::atomic::Ordering;
 
 use axum::body::Body;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::Request;
+use md5::{Digest, Md5};
 
 use crate::harness::Node;
 
@@ -65,6 +68,33 @@ async fn a_short_or_wrong_body_leaves_no_entry() {
     for path in ["short", "wrong", "none"] {
         assert_eq!(node.dav("GET", &format!("/dav/common-files/{path}"), &[], Body::empty()).await.status, 404);
     }
+    node.stop().await;
+}
+
+/// Of 5 bytes, which stay in the metadata, and of 70,000, which do not; as the fake chunks compute it, and as a client sends it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_md5_that_a_client_sends_is_compared_and_kept() {
+    let node = Node::start().await;
+    let token = node.token().await;
+    for (name, body) in [("small", b"12345".to_vec()), ("large", vec![b'x'; 70_000])] {
+        let path = format!("/dav/common-files/{name}");
+        let right: [u8; 16] = Md5::digest(&body).into();
+        let put = node.dav("PUT", &path, &[("content-md5", &STANDARD.encode(right))], body.clone()).await;
+        assert_eq!(put.status, 201, "{}", put.text());
+        let mut wrong = right;
+        wrong[15] ^= 1;
+        let refused = node.dav("PUT", &path, &[("content-md5", &STANDARD.encode(wrong))], body.clone()).await;
+        assert_eq!(refused.status, 400, "{}", refused.text());
+        let got = node.dav("GET", &path, &[], Body::empty()).await;
+        assert_eq!((got.status.as_u16(), got.body.as_ref()), (200, body.as_slice()), "the refused one changed nothing");
+        let stat = node.rest(&token, ("GET", &format!("/a/tree/stat/common-files/{name}")), &serde_json::Value::Null).await.json();
+        let path = format!("/n/node/{}/versions", stat["Node"]["Uuid"].as_str().expect("an id"));
+        let versions = node.rest(&token, ("POST", &path), &serde_json::json!({})).await.json();
+        let hex: String = right.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(versions["Versions"][0]["Md5"], hex, "the version knows it: {versions}");
+        assert_eq!(versions["Versions"].as_array().map(Vec::len), Some(1), "and is the only one: {versions}");
+    }
+    assert_eq!(node.chunks.abandoned.load(Ordering::Relaxed), 2, "what was refused is taken back");
     node.stop().await;
 }
 

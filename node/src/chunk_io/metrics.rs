@@ -14,6 +14,8 @@ pub const CHUNKS_SHRUNK: &str = "skep_chunks_shrunk_total";
 pub const CHUNK_BYTES_STORED: &str = "skep_chunk_bytes_stored_total";
 /// Shards found damaged or absent.
 pub const DAMAGED_SHARDS: &str = "skep_damaged_shards_total";
+/// Chunks whose shards passed their checksums and gave another chunk.
+pub const WRONG_CHUNKS: &str = "skep_wrong_chunks_total";
 
 /// Registers the help texts.
 pub fn describe() {
@@ -23,5 +25,6 @@ pub fn describe() {
     metrics::describe_counter!(CHUNKS_STORED, "chunks written to devices by this node");
     metrics::describe_counter!(CHUNKS_SHRUNK, "chunks written in a smaller code than the profile's, for want of live domains");
     metrics::describe_counter!(CHUNK_BYTES_STORED, "plaintext bytes of chunks written by this node");
+    metrics::describe_counter!(WRONG_CHUNKS, "chunks looked for among all shards because those read gave another chunk");
     metrics::describe_counter!(DAMAGED_SHARDS, "shards that readers found damaged or absent");
 }
