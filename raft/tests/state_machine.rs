@@ -14,6 +14,12 @@ mod identities;
 mod locks;
 #[path = "state_machine/metadata.rs"]
 mod metadata;
+#[path = "state_machine/model.rs"]
+mod model;
+#[path = "state_machine/pair.rs"]
+mod pair;
+#[path = "state_machine/past_model.rs"]
+mod past_model;
 #[path = "state_machine/reading.rs"]
 mod reading;
 #[path = "state_machine/script.rs"]
@@ -26,3 +32,5 @@ mod stores;
 mod system;
 #[path = "state_machine/tree_model.rs"]
 mod tree_model;
+#[path = "state_machine/upkeep.rs"]
+mod upkeep;

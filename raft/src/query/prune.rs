@@ -1,4 +1,9 @@
 //! What a versioning policy would prune now, were it in force.
+//!
+//! A content is freed when no version names it any more: versions of one page that share it are counted together, those of different pages are not, so what
+//! is told is a lower bound where files are copies of each other.
+
+use std::collections::BTreeMap;
 
 use skep_placement::ids::{ContentId, EntryId};
 
@@ -19,6 +24,7 @@ pub(super) fn preview(state: &dyn ReadState, query: &PruneQuery) -> Result<Found
         Err(_first_page) => read::rows::<ByIdKey>(state, &[], Direction::Forward).take(limit).collect::<Result<_, _>>()?,
     };
     let mut answer = PruneAnswer::default();
+    let mut given_back: BTreeMap<ContentId, u64> = BTreeMap::new();
     if rows.len() == limit {
         answer.cursor = rows.last().map(|(key, _)| key.entry.0.to_vec().into()).unwrap_or_default();
     }
@@ -30,9 +36,12 @@ pub(super) fn preview(state: &dyn ReadState, query: &PruneQuery) -> Result<Found
             let version = read::expect(state, &VersionKey { entry: key.entry, number: Descending(number) })?;
             answer.versions += 1;
             answer.bytes += version.size;
-            let content = read::expect(state, &ContentKey { content: ContentId(version.content) })?;
-            answer.bytes_freed += if content.references == 1 { version.size } else { 0 };
+            *given_back.entry(ContentId(version.content)).or_default() += 1;
         }
+    }
+    for (content, times) in given_back {
+        let record = read::expect(state, &ContentKey { content })?;
+        answer.bytes_freed += if record.references == times { record.size } else { 0 };
     }
     Ok(Found::Prune(answer))
 }
