@@ -14,7 +14,7 @@ use crate::store::{Direction, StateError};
 use crate::wire::meta::v1::{Change, Done, EmptyBins, EntryPath, RejectionCode};
 
 /// The name of a bin.
-const BIN: &str = "recycle_bin";
+pub(crate) const BIN: &str = "recycle_bin";
 
 /// The namespace of the note about the old place.
 pub(super) const NOTE: &str = "pydio:recycle_restore";
@@ -89,6 +89,10 @@ pub(super) fn empty(transaction: &mut Transaction<'_>, command: &EmptyBins) -> R
             transaction.delete(&key);
             continue;
         };
+        // A bin that somebody gave another name is none: what lies there is kept.
+        if !lies_in_bin(transaction, &located)? {
+            continue;
+        }
         let is_old = command.seconds != 0 && key.since.0.saturating_add(command.seconds.saturating_mul(1_000_000)) <= transaction.stamp();
         let bin = located.chain.last().copied().unwrap_or(EntryId::ROOT);
         let held = transaction.get(&SumsKey { folder: bin })?.unwrap_or_default().bytes;
@@ -99,6 +103,11 @@ pub(super) fn empty(transaction: &mut Transaction<'_>, command: &EmptyBins) -> R
         }
     }
     Ok(Done { count, cursor, ..Done::default() })
+}
+
+fn lies_in_bin(transaction: &Transaction<'_>, located: &Located) -> Result<bool, StateError> {
+    let Some((folder, _)) = &located.place else { return Ok(false) };
+    Ok(transaction.get(&ByIdKey { entry: *folder })?.is_some_and(|record| record.name == BIN))
 }
 
 /// The path of something in the bin, below the recycle root.

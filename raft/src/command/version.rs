@@ -33,7 +33,11 @@ pub(super) fn use_again(transaction: &mut Transaction<'_>, command: &UseVersion)
         number: 0,
         author: Some(transaction.actor().clone()),
         created_at: stamp,
-        mtime: if command.keep_mtime { used.mtime } else { stamp },
+        mtime: match command.mtime {
+            0 if command.keep_mtime => used.mtime,
+            0 => stamp,
+            mtime => mtime,
+        },
         description: command.description.clone(),
         rights_index: transaction.rights_index(),
         ..used

@@ -1,12 +1,9 @@
 //! A tree and its versions as a map of paths: what the state machine is compared with.
 
 use super::group::id;
+use super::steps::{Place, Step};
 use bytes::Bytes;
-use proptest::prelude::*;
 use std::collections::BTreeMap;
-
-/// Names from the root; the root has none.
-pub(crate) type Place = Vec<String>;
 
 pub(crate) const BIN: &str = "recycle_bin";
 
@@ -32,59 +29,6 @@ pub(crate) struct Version {
     pub(crate) description: String,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) enum Step {
-    MakeFolder {
-        at: Place,
-        recursive: bool,
-    },
-    Put {
-        at: Place,
-        bytes: Vec<u8>,
-    },
-    Move {
-        from: Place,
-        to: Place,
-        overwrite: bool,
-    },
-    Copy {
-        from: Place,
-        to: Place,
-        overwrite: bool,
-    },
-    Delete {
-        at: Place,
-    },
-    Recycle {
-        at: Place,
-    },
-    SetTimes {
-        at: Place,
-        mtime: u64,
-    },
-    /// `of` is drawn by `pick` from all versions there are.
-    UseVersion {
-        to: Place,
-        pick: usize,
-        of: Option<(u64, u64)>,
-        keep_mtime: bool,
-    },
-    /// `number` is drawn by `pick` from the file's versions.
-    Describe {
-        at: Place,
-        pick: usize,
-        number: u64,
-    },
-    DeleteVersion {
-        at: Place,
-        pick: usize,
-        number: u64,
-    },
-    Batch {
-        steps: Vec<Step>,
-    },
-}
-
 /// The root is not among the nodes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
@@ -93,6 +37,8 @@ pub(crate) struct Model {
     pub(crate) versions: BTreeMap<u64, Vec<Version>>,
     /// When an entry, or a folder above it, was deleted for good.
     pub(crate) unlinked: BTreeMap<u64, u64>,
+    /// When what lies in a recycle bin came into it.
+    pub(crate) recycled: BTreeMap<u64, u64>,
     /// Ids of entries; those of copies are learned.
     pub(crate) entries: BTreeMap<u64, Bytes>,
     pub(crate) version_ids: BTreeMap<(u64, u64), Bytes>,
@@ -210,6 +156,7 @@ impl Model {
             Step::Move { from, to, overwrite } => {
                 let can = self.can_put(from, to, *overwrite);
                 if can {
+                    self.recycled.remove(&self.nodes[from].token);
                     let moved = self.subtree(from);
                     self.take_away(from);
                     self.remove(to);
@@ -319,53 +266,27 @@ impl Model {
         let name = at.last().unwrap();
         let names = std::iter::once(name.clone()).chain((2..).map(|number| format!("{name} ({number})")));
         let free = names.map(|name| vec![BIN.to_owned(), name]).find(|path| !self.exists(path)).unwrap();
+        self.recycled.insert(self.nodes[at].token, self.stamp);
         let moved = self.subtree(at);
         self.take_away(at);
         self.insert(&free, moved);
         true
     }
-}
 
-pub(crate) fn place() -> impl Strategy<Value = Place> {
-    let name = prop_oneof![5 => Just("a"), 4 => Just("b"), 1 => Just(BIN)];
-    proptest::collection::vec(name.prop_map(str::to_owned), 0..4)
-}
-
-fn put() -> impl Strategy<Value = Step> {
-    (place(), proptest::collection::vec(any::<u8>(), 0..9)).prop_map(|(at, bytes)| Step::Put { at, bytes })
-}
-
-/// Steps of a tree.
-pub(crate) fn plain_step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        4 => (place(), any::<bool>()).prop_map(|(at, recursive)| Step::MakeFolder { at, recursive }),
-        4 => put(),
-        3 => (place(), place(), any::<bool>()).prop_map(|(from, to, overwrite)| Step::Move { from, to, overwrite }),
-        2 => (place(), place(), any::<bool>()).prop_map(|(from, to, overwrite)| Step::Copy { from, to, overwrite }),
-        1 => place().prop_map(|at| Step::Delete { at }),
-        2 => place().prop_map(|at| Step::Recycle { at }),
-        1 => (place(), 1..9_u64).prop_map(|(at, mtime)| Step::SetTimes { at, mtime }),
-    ]
-}
-
-fn use_version() -> impl Strategy<Value = Step> {
-    (place(), any::<usize>(), any::<bool>()).prop_map(|(to, pick, keep_mtime)| Step::UseVersion { to, pick, of: None, keep_mtime })
-}
-
-fn batch() -> impl Strategy<Value = Step> {
-    let copies = |step: &Step| matches!(step, Step::Copy { .. });
-    let step = prop_oneof![5 => plain_step().prop_filter("no step of a batch", move |step| !copies(step)), 1 => use_version()];
-    proptest::collection::vec(step, 1..5).prop_map(|steps| Step::Batch { steps })
-}
-
-/// Steps of a tree and of its files' versions.
-pub(crate) fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        12 => plain_step(),
-        4 => put(),
-        2 => use_version(),
-        1 => (place(), any::<usize>()).prop_map(|(at, pick)| Step::Describe { at, pick, number: 0 }),
-        2 => (place(), any::<usize>()).prop_map(|(at, pick)| Step::DeleteVersion { at, pick, number: 0 }),
-        5 => batch(),
-    ]
+    /// Deletes what has lain in bins for so long, then the oldest of bins that hold more than so many bytes. How many.
+    pub(crate) fn empty_bins(&mut self, seconds: u64, bytes: u64) -> u64 {
+        let order: BTreeMap<(u64, Bytes), u64> =
+            self.recycled.iter().map(|(token, since)| ((*since, self.entries[token].clone()), *token)).collect();
+        let mut count = 0;
+        for ((since, _), token) in order {
+            let lies_at = self.nodes.iter().find(|(_, node)| node.token == token).map(|(at, _)| at.clone());
+            let Some((at, bin)) = lies_at.and_then(|at| Some((at.clone(), at.split_last()?.1.to_vec()))) else { continue };
+            let is_old = seconds != 0 && since + seconds * 1_000_000 <= self.stamp;
+            if bin.last().is_some_and(|name| name == BIN) && (is_old || (bytes != 0 && self.below(&bin).0 > bytes)) {
+                self.remove(&at);
+                count += 1;
+            }
+        }
+        count
+    }
 }

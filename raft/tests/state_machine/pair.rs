@@ -1,14 +1,15 @@
 //! A group beside the model: the same steps, and what both show compared.
 
 use super::group::{Group, id, path, put_of, tree};
-use super::model::{Model, Place, Step};
+use super::model::Model;
+use super::steps::{Place, Step};
 use bytes::Bytes;
 use proptest::prelude::*;
 use skep_raft::keys::{StateKey, VersionKey};
 use skep_raft::wire::meta::v1::{
-    BatchStep, CopyEntry, CreateFolder, DeleteEntry, DeleteVersion, DescribeVersion, Done, Entry, EntryKind, MoveEntry, Rejection,
-    RejectionCode, SetTimes, StatQuery, TreeBatch, UseVersion, VersionsQuery, WalkQuery, answer, batch_step, command, new_content, query,
-    tree_command,
+    BatchStep, Command, CopyEntry, CreateFolder, DeleteEntry, DeleteVersion, DescribeVersion, Done, Entry, EntryKind, MoveEntry, Proposal,
+    Rejection, RejectionCode, SetTimes, StatQuery, TreeBatch, UseVersion, VersionsQuery, WalkQuery, answer, batch_step, command,
+    new_content, outcome, query, tree_command,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,12 +30,14 @@ pub(crate) struct Pair {
     pub(crate) model: Model,
     /// The tree at the stamp of each step that was taken.
     pub(crate) past: Vec<(u64, Tree)>,
+    /// What was proposed at which clock by [`Pair::take`].
+    pub(crate) said: Vec<(u64, tree_command::What)>,
     steps: u64,
 }
 
 impl Pair {
     pub(crate) fn new() -> Self {
-        Self { group: Group::datasource(), model: Model::default(), past: Vec::new(), steps: 0 }
+        Self { group: Group::datasource(), model: Model::default(), past: Vec::new(), said: Vec::new(), steps: 0 }
     }
 
     /// Does the step on both; what one refuses the other must.
@@ -42,7 +45,9 @@ impl Pair {
         let (step, first) = self.begin(step);
         let before = self.model.clone();
         let taken = self.model.take(&step, first);
-        let done = self.group.run(tree(command_of(&step, first, &self.model)));
+        let what = command_of(&step, first, &self.model);
+        self.said.push((self.group.clock, what.clone()));
+        let done = self.group.tree(what);
         self.end(before, taken, done)
     }
 
@@ -61,6 +66,11 @@ impl Pair {
             return Ok(());
         }
         self.learn();
+        self.seen()
+    }
+
+    /// Compares, and notes the tree of now as that of its stamp.
+    pub(crate) fn seen(&mut self) -> Result<(), TestCaseError> {
         self.compare()?;
         self.past.push((self.model.stamp, self.expected()));
         Ok(())
@@ -267,4 +277,14 @@ pub(crate) fn walk(group: &Group, at: u64) -> Result<Tree, answer::What> {
 /// The step as a command by itself.
 pub(crate) fn whole_command(step: &Step, number: u64) -> command::What {
     tree(command_of(step, first_of(number), &Model::default()))
+}
+
+/// Proposes a command by itself, with all that goes with it.
+pub(crate) fn ask(group: &mut Group, command: Command) -> Result<Done, Rejection> {
+    let outcome = group.batch(vec![Proposal { command: Some(command), ..Proposal::default() }]).remove(0);
+    match outcome.what.unwrap() {
+        outcome::What::Done(done) => Ok(done),
+        outcome::What::Rejection(rejection) => Err(rejection),
+        other => panic!("an outcome of another kind: {other:?}"),
+    }
 }

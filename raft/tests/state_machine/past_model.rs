@@ -2,8 +2,9 @@
 //! policies prune versions.
 
 use super::group::path;
-use super::model::{BIN, Place, Step, step};
+use super::model::BIN;
 use super::pair::{Pair, Tree, shown, stat, text, walk};
+use super::steps::{Place, Step, step};
 use super::upkeep::{self, Keep};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -22,6 +23,10 @@ impl Written {
             let entry = &pair.model.entries[token];
             self.bytes.extend(versions.iter().map(|one| ((entry.clone(), one.number), one.bytes.clone())));
         }
+    }
+
+    pub(crate) fn of(&self, entry: &Bytes, number: u64) -> &[u8] {
+        &self.bytes[&(entry.clone(), number)]
     }
 }
 
@@ -162,6 +167,7 @@ enum Event {
     Step(Step),
     Wait(u64),
     Upkeep(Keep),
+    EmptyBins { seconds: u64, bytes: u64 },
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -169,6 +175,7 @@ fn event() -> impl Strategy<Value = Event> {
         10 => step().prop_map(Event::Step),
         2 => (1..4_u64).prop_map(Event::Wait),
         1 => upkeep::keep().prop_map(Event::Upkeep),
+        1 => (0..4_u64, 0..9_u64).prop_map(|(seconds, bytes)| Event::EmptyBins { seconds, bytes }),
     ]
 }
 
@@ -184,6 +191,7 @@ proptest! {
             match event {
                 Event::Step(step) => pair.take(step)?,
                 Event::Wait(seconds) => pair.group.clock += seconds * 1_000_000,
+                Event::EmptyBins { seconds, bytes } => upkeep::empty_bins(&mut pair, *seconds, *bytes)?,
                 Event::Upkeep(keep) => {
                     compare_past(&pair, &written, horizon)?;
                     horizon = upkeep::run(&mut pair, keep, horizon)?;

@@ -1,8 +1,8 @@
 //! The tree commands against a model that is only a map of paths.
 
 use super::group::{Group, Rows, id, path};
-use super::model::{Step, plain_step, step};
 use super::pair::{Pair, whole_command};
+use super::steps::{Step, plain_step, step};
 use proptest::prelude::*;
 use skep_raft::wire::meta::v1::{Command, CopyEntry, DeleteEntry, Proposal, RejectionCode, tree_command};
 
