@@ -56,6 +56,7 @@ pub(super) fn recycle(
         Some(_) => return Err(refuse(RejectionCode::NotAFolder, format!("{BIN:?} is a file"))),
         None => {
             let entry: EntryId = id(bin.id, "id of the recycle bin")?;
+            transaction.count_bin();
             tree::create_folder(transaction, &root, BIN, entry, 0)?
         }
     };
@@ -63,6 +64,7 @@ pub(super) fn recycle(
     let name = free_name(transaction, bin.entry, wanted, located.is_folder())?;
     let moved = tree::relink(transaction, located, &bin, &name, why)?;
     let (by_id, mut record) = tree::by_id(transaction, moved.entry)?;
+    // After it hangs in the bin: to hang elsewhere takes an entry from the queue.
     record.recycled_at = transaction.stamp();
     transaction.put(&by_id, &record);
     transaction.put(&RecycledKey { since: Stamp(record.recycled_at), entry: moved.entry }, &());
