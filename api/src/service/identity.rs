@@ -41,6 +41,10 @@ pub struct UserChange {
     pub display_name: Option<String>,
     /// For people.
     pub email: Option<String>,
+    /// Logical bytes in each folder of the user's own; 0: no limit.
+    pub quota_bytes: Option<u64>,
+    /// Entries in each folder of the user's own; 0: no limit.
+    pub quota_entries: Option<u64>,
 }
 
 impl Service {
@@ -108,6 +112,8 @@ impl Service {
         user.disabled = change.disabled.unwrap_or(user.disabled);
         user.display_name = change.display_name.unwrap_or(user.display_name);
         user.email = change.email.unwrap_or(user.email);
+        user.quota_bytes = change.quota_bytes.unwrap_or(user.quota_bytes);
+        user.quota_entries = change.quota_entries.unwrap_or(user.quota_entries);
         let put = PutUser { user: Some(user), must_be_new: false };
         self.propose_identity(&proof, identity_command::What::PutUser(put), context).await
     }

@@ -88,7 +88,10 @@ pub(super) fn empty(transaction: &mut Transaction<'_>, command: &EmptyBins) -> R
         let record = transaction.get(&ByIdKey { entry: key.entry })?;
         let lies_there = record.is_some_and(|record| record.recycled_at == key.since.0 && record.unlinked_at == 0);
         let Some(located) = located.filter(|_| lies_there) else {
-            transaction.delete(&key);
+            // What lies in a bin that was deleted as a folder goes with it, when that is taken apart.
+            if !lies_there {
+                transaction.delete(&key);
+            }
             continue;
         };
         let is_old = command.seconds != 0 && key.since.0.saturating_add(command.seconds.saturating_mul(1_000_000)) <= transaction.stamp();
