@@ -113,18 +113,11 @@ async fn create(caller: &Caller, login: &str, message: &PutUserRequest) -> Resul
         admin: attribute("profile") == "admin",
         display_name: attribute("displayName"),
         email: attribute("email"),
+        quota_bytes: quota(&message.attributes, QUOTA_BYTES)?.unwrap_or(0),
+        quota_entries: quota(&message.attributes, QUOTA_ENTRIES)?.unwrap_or(0),
     };
-    let attributes = &message.attributes;
-    let (quota_bytes, quota_entries) = (quota(attributes, QUOTA_BYTES)?, quota(attributes, QUOTA_ENTRIES)?);
     let authenticator = caller.app().authenticator();
-    caller.service().create_user(caller.administer()?, authenticator, wanted, caller.context()).await?;
-    if quota_bytes.is_none() && quota_entries.is_none() {
-        return Ok(());
-    }
-    let context = caller.context().continued();
-    let made = caller.refreshed(&context).await?;
-    let change = UserChange { quota_bytes, quota_entries, ..UserChange::default() };
-    caller.service().change_user(made.administer()?, made.view(), (login, change), &context).await
+    caller.service().create_user(caller.administer()?, authenticator, wanted, caller.context()).await.map(|_id| ())
 }
 
 /// A quota among the attributes; empty: no limit.

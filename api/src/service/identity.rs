@@ -28,6 +28,10 @@ pub struct UserRequest {
     pub display_name: String,
     /// For people.
     pub email: String,
+    /// Logical bytes in each folder of the user's own; 0: no limit.
+    pub quota_bytes: u64,
+    /// Entries in each folder of the user's own; 0: no limit.
+    pub quota_entries: u64,
 }
 
 /// Changes of a user that an administrator makes; none: stays.
@@ -89,6 +93,8 @@ impl Service {
             admin: request.admin,
             display_name: request.display_name,
             email: request.email,
+            quota_bytes: request.quota_bytes,
+            quota_entries: request.quota_entries,
             ..UserRecord::default()
         };
         let put = PutUser { user: Some(user), must_be_new: true };
