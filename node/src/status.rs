@@ -249,7 +249,7 @@ fn group_row(group: &meta::GroupRecord, replicas: &[ReplicaStatus], map: &Cluste
     let word = own.clone().find(|replica| replica.state == "leader").or_else(|| own.clone().max_by_key(|replica| replica.term));
     let name = match group.id {
         0 => "system".to_owned(),
-        id => map.datasources.get(&skep_placement::ids::DatasourceId(id)).map_or_else(String::new, |datasource| datasource.name.clone()),
+        id => map.datasources.get(&DatasourceId(id)).map_or_else(String::new, |datasource| datasource.name.clone()),
     };
     let node_of = |raft_id: &u64| {
         let named = word.into_iter().flat_map(|word| &word.nodes).map(|member| (member.raft_id, member.node));

@@ -7,8 +7,8 @@ use skep_placement::ids::{ChunkId, ContentId, EntryId, InstanceId, Stamp, WriteI
 use crate::command::by_value;
 use crate::keys::{
     ByIdKey, ChangeKey, ChunkKey, CondemnedKey, ContentKey, CurrentKey, DeleteKey, EntryMetaKey, GoneKey, HistoryKey, LockBelowKey,
-    LockExpiryKey, LockKey, ManifestKey, MetaValueKey, NameRest, NoteUserKey, PruneDueKey, RecycledKey, RepairKey, StampKey, StateKey, SumsKey,
-    TotalsKey, UploadExpiryKey, UserNoteKey, VersionByIdKey, VersionKey,
+    LockExpiryKey, LockKey, ManifestKey, MetaValueKey, NameRest, NoteUserKey, PruneDueKey, RecycledKey, RepairKey, StampKey, StateKey,
+    SumsKey, TotalsKey, UploadExpiryKey, UserNoteKey, VersionByIdKey, VersionKey,
 };
 use crate::state::{chunk, lock, path, read};
 use crate::store::{Direction, Family, ReadState, StateError};

@@ -14,6 +14,10 @@ mod identities;
 mod locks;
 #[path = "state_machine/metadata.rs"]
 mod metadata;
+#[path = "state_machine/policies.rs"]
+mod policies;
+#[path = "state_machine/quotas.rs"]
+mod quotas;
 #[path = "state_machine/reading.rs"]
 mod reading;
 #[path = "state_machine/script.rs"]

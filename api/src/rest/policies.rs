@@ -207,8 +207,7 @@ fn message(record: &VersioningPolicyRecord) -> PolicyMessage {
         DeletedStrategy::KeepLast => "KeepLast",
         DeletedStrategy::KeepNone => "KeepNone",
     };
-    let period =
-        |period: &KeepPeriod| KeepPeriodMessage { interval_start: period.interval_start.clone(), max_number: period.max_number };
+    let period = |period: &KeepPeriod| KeepPeriodMessage { interval_start: period.interval_start.clone(), max_number: period.max_number };
     PolicyMessage {
         uuid: record.uuid.clone(),
         name: record.name.clone(),

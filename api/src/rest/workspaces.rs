@@ -123,20 +123,13 @@ pub(crate) async fn put(State(_app): State<App>, Path(slug): Path<String>, reque
     let sent: PutRequest = request.json()?;
     let caller = request.caller().await?;
     let (service, context) = (caller.service(), caller.context());
-    let change =
-        WorkspaceChange { label: sent.label.clone(), description: sent.description.clone(), ..attributes(&sent.attributes)? };
+    let change = WorkspaceChange { label: sent.label.clone(), description: sent.description.clone(), ..attributes(&sent.attributes)? };
     let proof = caller.administer()?;
     if caller.view().workspace_by_slug(&slug).map_err(Failure::from)?.is_some() {
         service.change_workspace(proof, caller.view(), (&slug, change), context).await?;
     } else {
         let (datasource, folder) = root(&sent)?;
-        let wanted = WorkspaceRequest {
-            slug: slug.clone(),
-            datasource,
-            folder,
-            folder_per_user: false,
-            set: change,
-        };
+        let wanted = WorkspaceRequest { slug: slug.clone(), datasource, folder, folder_per_user: false, set: change };
         service.create_workspace(proof, caller.view(), wanted, context).await?;
     }
     let view = service.metadata().system(context.continued().deadline()).await.map_err(Failure::from)?;
@@ -167,9 +160,9 @@ fn root(sent: &PutRequest) -> Result<(String, String), Failure> {
         by_path.push((datasource.to_owned(), path.below().join("/")));
     }
     let mut roots = by_path.into_iter().chain(by_name);
-    let first = roots.next().ok_or_else(|| {
-        bad("needs a root: RootUUIDs [\"DATASOURCE:name\"], or RootNodes with a Path of the form datasource/folder")
-    })?;
+    let first = roots
+        .next()
+        .ok_or_else(|| bad("needs a root: RootUUIDs [\"DATASOURCE:name\"], or RootNodes with a Path of the form datasource/folder"))?;
     if roots.next().is_some() {
         return Err(bad("has one root in this version"));
     }
@@ -224,7 +217,7 @@ fn count(name: &str, value: &Value) -> Result<u64, Failure> {
 }
 
 fn rights(value: &Value) -> Result<Permission, Failure> {
-    match value.as_str().or(value.is_null().then_some("")) {
+    match value.as_str().or_else(|| value.is_null().then_some("")) {
         Some("" | "none") => Ok(Permission::Unspecified),
         Some("r") => Ok(Permission::Read),
         Some("rw") => Ok(Permission::ReadWrite),

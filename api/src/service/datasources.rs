@@ -101,7 +101,14 @@ mod tests {
     #[test]
     fn what_is_not_named_stays() {
         let view = SystemView::new(MemoryStore::new().snapshot());
-        let record = DatasourceRecord { id: 3, quota_bytes: 5, quota_entries: 6, recycle_seconds: 7, recycle_bytes: 8, ..DatasourceRecord::default() };
+        let record = DatasourceRecord {
+            id: 3,
+            quota_bytes: 5,
+            quota_entries: 6,
+            recycle_seconds: 7,
+            recycle_bytes: 8,
+            ..DatasourceRecord::default()
+        };
         let of = |change| command_of_change(&view, &record, change);
         let nothing = of(DatasourceChange::default()).expect("nothing is wrong");
         assert_eq!((nothing.datasource, nothing.set_quota, nothing.set_recycle, nothing.clear_policy), (3, false, false, false));

@@ -8,8 +8,8 @@ use skep_placement::ids::{DatasourceId, GroupId, RecordId};
 use skep_raft::state::policy::Rules;
 use skep_raft::system_view::SystemView;
 use skep_raft::wire::meta::v1::{
-    ClusterCommand, DeletePolicy, PartlyDropped, PruneAnswer, PruneQuery, PutPolicy, Query, VersioningPolicyRecord, answer, cluster_command,
-    command, query,
+    ClusterCommand, DeletePolicy, PartlyDropped, PruneAnswer, PruneQuery, PutPolicy, Query, VersioningPolicyRecord, answer,
+    cluster_command, command, query,
 };
 
 use super::datasources::datasource_named;
@@ -174,7 +174,8 @@ mod tests {
     #[test]
     fn a_content_is_freed_by_the_last_page_that_drops_it() {
         let partly = |content, dropped| PartlyDropped { content, dropped, references: 3, bytes: 10 };
-        let page = |partly: Vec<PartlyDropped>| PruneAnswer { files: 1, versions: 2, bytes: 20, bytes_freed: 1, partly, ..PruneAnswer::default() };
+        let page =
+            |partly: Vec<PartlyDropped>| PruneAnswer { files: 1, versions: 2, bytes: 20, bytes_freed: 1, partly, ..PruneAnswer::default() };
         let mut tally = Tally::default();
         tally.add(&page(vec![partly(1, 2), partly(2, 1)]));
         assert_eq!(tally.preview.bytes_freed, 1);

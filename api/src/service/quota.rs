@@ -159,7 +159,9 @@ fn within(whose: &str, what: &str, (used, adds, takes): (u64, u64, u64), most: u
     if most == 0 || would_hold <= most || would_hold <= used {
         return Ok(());
     }
-    let why = format!("the quota is used up ({whose} would hold {would_hold} {what}; its quota is {most}, of which {used} are used); delete something or ask for more");
+    let why = format!(
+        "the quota is used up ({whose} would hold {would_hold} {what}; its quota is {most}, of which {used} are used); delete something or ask for more"
+    );
     Err(Failure::new(ErrorCode::QuotaExceeded, why))
 }
 

@@ -6,8 +6,8 @@ use skep_placement::ids::{DatasourceId, EntryId, GroupId, RecordId};
 use skep_raft::state::rights::{Action as ActionValue, Resource, decide};
 use skep_raft::system_view::SystemView;
 use skep_raft::wire::meta::v1::{
-    CreateFolder, DeleteWorkspace, EntryPath, Permission, PutWorkspace, TreeCommand, WorkspaceCommand, WorkspaceRecord,
-    WorkspaceRoot, WorkspaceScope, command, tree_command, workspace_command,
+    CreateFolder, DeleteWorkspace, EntryPath, Permission, PutWorkspace, TreeCommand, WorkspaceCommand, WorkspaceRecord, WorkspaceRoot,
+    WorkspaceScope, command, tree_command, workspace_command,
 };
 
 use super::user_path::check_name;
@@ -98,7 +98,10 @@ impl WorkspaceChange {
             }
         }
         if attributes.len() > limits::WORKSPACE_ATTRIBUTES {
-            return Err(Failure::new(ErrorCode::TooLarge, format!("a workspace keeps at most {} attributes", limits::WORKSPACE_ATTRIBUTES)));
+            return Err(Failure::new(
+                ErrorCode::TooLarge,
+                format!("a workspace keeps at most {} attributes", limits::WORKSPACE_ATTRIBUTES),
+            ));
         }
         Ok(WorkspaceRecord {
             label: self.label.filter(|label| !label.is_empty()).unwrap_or(was.label),

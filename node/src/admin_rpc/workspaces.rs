@@ -9,8 +9,8 @@ use tonic::Status;
 
 use super::accounts::shown;
 use super::wire::{
-    ChangeWorkspaceReply, ChangeWorkspaceRequest, CreateWorkspaceReply, CreateWorkspaceRequest, DeleteWorkspaceReply, DeleteWorkspaceRequest, GrantReply, GrantRequest,
-    ListWorkspacesReply, ListWorkspacesRequest, Workspace, WorkspaceGrant,
+    ChangeWorkspaceReply, ChangeWorkspaceRequest, CreateWorkspaceReply, CreateWorkspaceRequest, DeleteWorkspaceReply,
+    DeleteWorkspaceRequest, GrantReply, GrantRequest, ListWorkspacesReply, ListWorkspacesRequest, Workspace, WorkspaceGrant,
 };
 use super::{AdminParts, Call, status};
 

@@ -40,7 +40,7 @@ pub(super) fn age(text: &str) -> Result<u64, String> {
 /// A time for people.
 pub(super) fn age_text(seconds: u64) -> String {
     let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
-    let whole = units.into_iter().find(|(unit, _)| seconds >= *unit && seconds % unit == 0);
+    let whole = units.into_iter().find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit));
     whole.map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
 }
 

@@ -100,7 +100,8 @@ pub(super) fn run(arguments: &DatasourceArguments) -> Result<(), CliError> {
         }
         DatasourceCommand::Set(set) => change(set)?,
         DatasourceCommand::Policies { target } => {
-            let reply = target.with_admin(async |admin| admin.ask(async |calls| calls.list_policies(ListPoliciesRequest {}).await).await)?;
+            let reply =
+                target.with_admin(async |admin| admin.ask(async |calls| calls.list_policies(ListPoliciesRequest {}).await).await)?;
             let rows = reply.policies.into_iter().map(|policy| {
                 let kind = if policy.built_in { "built in" } else { "own" };
                 vec![policy.uuid, policy.name, kind.to_owned(), policy.periods, policy.deleted, policy.datasources.join(", ")]

@@ -183,7 +183,13 @@ fn show_quotas(status: &Value) {
     output::heading("quotas");
     let mut quotas = rows(status, "datasources", |row| {
         let stored = used(&row.bytes("stored_bytes"), row.number("quota_bytes"), output::bytes);
-        vec!["datasource".to_owned(), row.text("name"), String::new(), stored, used(&row.text("entries"), row.number("quota_entries"), |count| count.to_string())]
+        vec![
+            "datasource".to_owned(),
+            row.text("name"),
+            String::new(),
+            stored,
+            used(&row.text("entries"), row.number("quota_entries"), |count| count.to_string()),
+        ]
     });
     let none = |row: &Vec<String>| row.iter().skip(3).all(String::is_empty);
     quotas.retain(|row| !none(row));

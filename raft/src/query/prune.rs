@@ -23,7 +23,8 @@ const CONTENTS_MAX: usize = 20_000;
 pub(super) fn preview(state: &dyn ReadState, query: &PruneQuery) -> Result<Found, StateError> {
     let Some(Ok(rules)) = query.policy.as_ref().map(Rules::of) else { return Ok(absent(0)) };
     let limit = usize::try_from(query.limit.clamp(1, FILES_MAX)).unwrap_or(1);
-    let preview = Preview { state, rules, now: read::get(state, &StampKey {})?.unwrap_or(0).max(query.at), reaped_until: reaped_until(state)? };
+    let preview =
+        Preview { state, rules, now: read::get(state, &StampKey {})?.unwrap_or(0).max(query.at), reaped_until: reaped_until(state)? };
     let rows: Vec<(ByIdKey, ByIdRecord)> = match EntryId::try_from(query.after.as_ref()) {
         Ok(entry) => read::rows_after::<ByIdKey>(state, &[], &ByIdKey { entry }).take(limit).collect::<Result<_, _>>()?,
         Err(_first_page) => read::rows::<ByIdKey>(state, &[], Direction::Forward).take(limit).collect::<Result<_, _>>()?,
