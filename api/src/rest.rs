@@ -10,10 +10,12 @@ use crate::error_code::{ErrorCode, Failure};
 pub(crate) mod batch;
 pub(crate) mod body;
 pub(crate) mod bulk;
+pub(crate) mod datasources;
 pub(crate) mod frontend;
 pub(crate) mod jobs;
 pub(crate) mod messages;
 pub(crate) mod node;
+pub(crate) mod policies;
 pub(crate) mod session;
 pub(crate) mod status;
 pub(crate) mod tokens;
@@ -21,6 +23,7 @@ pub(crate) mod tree;
 pub(crate) mod users;
 pub(crate) mod versions;
 pub(crate) mod wire;
+pub(crate) mod workspaces;
 
 use wire::RestFailure;
 
@@ -29,6 +32,13 @@ pub(crate) fn routes() -> Router<App> {
         .route("/frontend/session", post(session::session))
         .route("/frontend/state", get(frontend::state))
         .route("/config/discovery", get(frontend::discovery))
+        .route("/config/versioning", get(policies::list))
+        .route("/config/versioning/{uuid}", get(policies::get).post(policies::put).delete(policies::delete))
+        .route("/config/versioning/{uuid}/preview", post(policies::preview))
+        .route("/config/datasource", get(datasources::list))
+        .route("/config/datasource/{name}", get(datasources::get).post(datasources::change))
+        .route("/workspace", post(workspaces::list))
+        .route("/workspace/{slug}", put(workspaces::put).delete(workspaces::delete))
         .route("/tree/stat", get(tree::stat_root))
         .route("/tree/stat/", get(tree::stat_root))
         .route("/tree/stat/{*path}", get(tree::stat))

@@ -38,7 +38,6 @@ mod workspace;
 pub use described::described;
 pub(crate) use note::by_value;
 pub(crate) use prune::aged;
-pub(crate) use recycle::BIN;
 
 use crate::state::GroupKind;
 use crate::state::rejection::{Stop, invalid, refuse, required};

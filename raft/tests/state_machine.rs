@@ -22,8 +22,12 @@ mod model;
 mod pair;
 #[path = "state_machine/past_model.rs"]
 mod past_model;
+#[path = "state_machine/policies.rs"]
+mod policies;
 #[path = "state_machine/quota_model.rs"]
 mod quota_model;
+#[path = "state_machine/quotas.rs"]
+mod quotas;
 #[path = "state_machine/reading.rs"]
 mod reading;
 #[path = "state_machine/repeat.rs"]

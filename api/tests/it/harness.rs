@@ -30,8 +30,8 @@ use skep_raft::errors::PeerError;
 use skep_raft::handle::Metadata;
 use skep_raft::options::{MetadataOptions, NodeIdentity, Peers};
 use skep_raft::wire::meta::v1::{
-    ChunkList, ClusterRecord, Code, DeviceRecord, InitCluster, NewContent, NodeRecord, Profile, Query, StoredChunk, TotalsQuery,
-    UserRecord, WriteId, new_content, query,
+    ChunkList, ClusterRecord, Code, DeviceRecord, GroupTotals, InitCluster, NewContent, NodeRecord, Profile, Query, StoredChunk,
+    TotalsQuery, UserRecord, WriteId, answer, new_content, query,
 };
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -244,6 +244,31 @@ impl Node {
         }
     }
 
+    /// The counters of the datasource of the common files.
+    pub(crate) async fn totals(&self) -> GroupTotals {
+        let question = Query { what: Some(query::What::Totals(TotalsQuery {})) };
+        let answer = self.metadata.query(GroupId(1), question, Instant::now() + Duration::from_secs(4)).await.expect("the group answers");
+        match answer.what {
+            Some(answer::What::Totals(totals)) => totals,
+            other => panic!("an answer of another kind: {other:?}"),
+        }
+    }
+
+    /// Waits until the counters are as wanted.
+    pub(crate) async fn until(&self, wanted: impl Fn(&GroupTotals) -> bool) -> GroupTotals {
+        self.eventually("the counters", async || wanted(&self.totals().await)).await;
+        self.totals().await
+    }
+
+    /// Waits until something holds.
+    pub(crate) async fn eventually(&self, what: &str, holds: impl AsyncFn() -> bool) {
+        let limit = Instant::now() + Duration::from_secs(30);
+        while !holds().await {
+            assert!(Instant::now() < limit, "waited for {what}: {:?}", self.totals().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     pub(crate) async fn stop(self) {
         self.metadata.close().await;
     }
@@ -292,6 +317,7 @@ fn options(data_dir: PathBuf) -> MetadataOptions {
     options.election_timeout_min = Duration::from_millis(250);
     options.election_timeout_max = Duration::from_millis(500);
     options.reconcile_interval = Duration::from_millis(50);
+    options.prune_sweep_interval = Duration::from_millis(200);
     options
 }
 

@@ -1,5 +1,6 @@
 //! The faces over real metadata: one node, its groups in memory, contents in a map. Requests go through the very routes that the server serves.
 
+mod administration;
 mod dav;
 mod harness;
 mod jobs;

@@ -10,4 +10,5 @@ mod history;
 mod kill;
 mod listing;
 mod power;
+mod prune;
 mod refusals;

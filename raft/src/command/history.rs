@@ -124,6 +124,7 @@ fn folder(transaction: &mut Transaction<'_>, key: &ReapKey, room: &mut usize) ->
         shrink(transaction, key.entry, weight)?;
         let (by_id, mut record) = tree::by_id(transaction, member.entry)?;
         record.unlinked_at = key.since.0;
+        tree::leave_bin(transaction, member.entry, &mut record);
         transaction.put(&by_id, &record);
         transaction.put(&ReapKey { since: key.since, entry: member.entry }, &ReapRecord::default());
         *room = room.saturating_sub(1);

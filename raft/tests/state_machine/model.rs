@@ -44,6 +44,8 @@ pub(crate) struct Model {
     pub(crate) version_ids: BTreeMap<(u64, u64), Bytes>,
     /// The stamp of the step under way.
     pub(crate) stamp: u64,
+    /// Recycle bins that the step under way has made.
+    pub(crate) bins_made: u64,
     tokens: u64,
     contents: u64,
 }
@@ -261,6 +263,7 @@ impl Model {
             return false;
         }
         if !self.exists(&bin) {
+            self.bins_made += 1;
             self.make_folder(&bin, id(first));
         }
         let name = at.last().unwrap();

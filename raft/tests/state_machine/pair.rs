@@ -54,7 +54,7 @@ impl Pair {
     /// The step as it is drawn from what there is, and the first of its ids.
     pub(crate) fn begin(&mut self, step: &Step) -> (Step, u64) {
         self.steps += 1;
-        self.model.stamp = self.group.next_stamp();
+        (self.model.stamp, self.model.bins_made) = (self.group.next_stamp(), 0);
         (self.model.drawn(step), first_of(self.steps))
     }
 
@@ -225,7 +225,7 @@ fn batch_step_of(step: &Step, first: u64, model: &Model) -> Option<batch_step::W
 }
 
 pub(crate) fn stat(group: &Group, at: &[String], instant: u64) -> Result<Entry, answer::What> {
-    match group.query(query::What::Stat(StatQuery { path: path(&text(at)), with_meta: false, at: instant })) {
+    match group.query(query::What::Stat(StatQuery { path: path(&text(at)), at: instant, ..StatQuery::default() })) {
         answer::What::Entry(entry) => Ok(entry),
         other => Err(other),
     }

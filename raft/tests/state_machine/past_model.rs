@@ -129,7 +129,7 @@ fn list(pair: &Pair, place: &Place, at: u64) -> Option<Vec<String>> {
 fn compare_bases(pair: &Pair, at: u64, tree: &Tree) -> Result<(), TestCaseError> {
     let then: BTreeMap<&Bytes, _> = tree.values().map(|one| (&one.entry, one)).collect();
     for entry in pair.model.entries.values() {
-        let asked = StatQuery { path: Some(EntryPath { base: entry.clone(), names: Vec::new() }), with_meta: false, at };
+        let asked = StatQuery { path: Some(EntryPath { base: entry.clone(), names: Vec::new() }), at, ..StatQuery::default() };
         let found = match pair.group.query(query::What::Stat(asked)) {
             answer::What::Entry(found) => Some(shown(&found)),
             _ => None,
@@ -149,7 +149,7 @@ fn compare_bases(pair: &Pair, at: u64, tree: &Tree) -> Result<(), TestCaseError>
 fn gone_by(pair: &Pair, at: u64, horizon: u64) -> Result<(), TestCaseError> {
     let root = || path("/");
     let asked = [
-        query::What::Stat(StatQuery { path: root(), with_meta: false, at }),
+        query::What::Stat(StatQuery { path: root(), at, ..StatQuery::default() }),
         query::What::List(ListQuery { path: root(), at, ..ListQuery::default() }),
         query::What::Content(ContentQuery { path: root(), at, ..ContentQuery::default() }),
         query::What::Walk(skep_raft::wire::meta::v1::WalkQuery { path: root(), at, ..Default::default() }),

@@ -33,30 +33,23 @@ fn named(model: &Model, at: &Place) -> Option<u64> {
     if at.is_empty() { Some(0) } else { model.nodes.get(at).map(|node| node.token) }
 }
 
-/// Bytes and entries below somebody, wherever it is; none if it is not linked.
-fn held(model: &Model, token: u64) -> Option<(u64, u64)> {
-    if token == 0 {
-        return Some(model.below(&[]));
-    }
-    model.nodes.iter().find(|(_, node)| node.token == token).map(|(at, _)| model.below(at))
-}
-
 fn is_over(is: u64, was: u64, most: u64) -> bool {
     most != 0 && is > most && is > was
 }
 
-/// Whether a step that led from one model to the other went over a limit.
+/// Whether a step that led from one model to the other went over a limit: of what has the path now, if another had it before from nothing on. A bin that is
+/// made to take something is no entry.
 fn goes_over(before: &Model, after: &Model, limits: &[Limit], datasource: (u64, u64)) -> bool {
     let folder = |limit: &Limit| {
-        let who = named(before, &limit.root);
-        let was = who.and_then(|token| held(before, token)).unwrap_or_default();
-        let now = [who, named(after, &limit.root)].into_iter().flatten().filter_map(|token| held(after, token));
-        now.into_iter().any(|is| is_over(is.0, was.0, limit.bytes) || is_over(is.1, was.1, limit.entries))
+        let who = named(after, &limit.root);
+        let was = if who == named(before, &limit.root) { before.below(&limit.root) } else { (0, 0) };
+        let is = after.below(&limit.root);
+        who.is_some() && (is_over(is.0, was.0, limit.bytes) || is_over(is.1 - after.bins_made.min(is.1), was.1, limit.entries))
     };
-    let (stored, entries) = datasource;
+    let entries = |model: &Model| model.nodes.len() as u64;
     limits.iter().any(folder)
-        || is_over(after.stored(), before.stored(), stored)
-        || is_over(after.nodes.len() as u64, before.nodes.len() as u64, entries)
+        || is_over(after.stored(), before.stored(), datasource.0)
+        || is_over(entries(after) - after.bins_made, entries(before), datasource.1)
 }
 
 /// Takes the step on both. Whether a quota stood in its way.

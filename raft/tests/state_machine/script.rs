@@ -247,7 +247,8 @@ pub(crate) fn list(group: &Group, folder: &str, words: &Words<'_>) -> String {
 }
 
 pub(crate) fn stat(group: &Group, at: &str, instant: u64) -> String {
-    match group.query(query::What::Stat(StatQuery { path: path(at), with_meta: true, at: instant })) {
+    let asked = StatQuery { path: path(at), at: instant, ..StatQuery::default() };
+    match group.query(query::What::Stat(StatQuery { with_meta: true, ..asked })) {
         answer::What::Entry(entry) => format!("  {}\n", show(&entry)),
         other => format!("  {other:?}\n"),
     }
