@@ -4,6 +4,8 @@
 
 #[path = "state_machine/collection.rs"]
 mod collection;
+#[path = "state_machine/feed.rs"]
+mod feed;
 #[path = "state_machine/fuzz.rs"]
 mod fuzz;
 #[path = "state_machine/group.rs"]
@@ -16,6 +18,8 @@ mod locks;
 mod metadata;
 #[path = "state_machine/reading.rs"]
 mod reading;
+#[path = "state_machine/replayed.rs"]
+mod replayed;
 #[path = "state_machine/script.rs"]
 mod script;
 #[path = "state_machine/sessions.rs"]
