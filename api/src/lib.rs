@@ -13,6 +13,7 @@ pub mod limits;
 pub mod metrics;
 pub mod openapi;
 pub mod ports;
+pub mod refusals;
 pub mod request_context;
 pub mod rest;
 pub mod server;

@@ -19,6 +19,7 @@ use crate::request_context::RequestContext;
 pub mod batch;
 pub(crate) mod by_id;
 pub mod content;
+pub mod feed;
 pub mod identity;
 pub mod instant;
 pub mod jobs;

@@ -29,6 +29,14 @@ pub enum Credentials {
 }
 
 impl Credentials {
+    /// The login that comes with them; a token has none.
+    pub(crate) fn login(&self) -> &str {
+        match self {
+            Self::Basic { login, .. } => login,
+            Self::None | Self::Bearer(_) => "",
+        }
+    }
+
     /// Reads the `Authorization` header. Source: RFC 6750, RFC 7617 (with UTF-8).
     ///
     /// # Errors

@@ -160,9 +160,13 @@ async fn changed_while_dying(cluster: &mut Cluster, leader: NodeId, commands: Ve
 
 async fn walked(metadata: &Metadata, root: &Bytes) -> Replayed {
     let path = Some(EntryPath { base: root.clone(), names: Vec::new() });
-    let walk = Query { what: Some(query::What::Walk(WalkQuery { path, limit: 1_000, ..WalkQuery::default() })) };
-    match metadata.query(DATA, walk, later()).await.unwrap().what {
-        Some(answer::What::Walk(page)) => Replayed::walked(page),
-        other => panic!("{other:?}"),
+    let (mut found, mut after) = (Replayed::default(), Some(Vec::new()));
+    while let Some(names) = after {
+        let walk = Query { what: Some(query::What::Walk(WalkQuery { path: path.clone(), after: names, limit: 1_000, at: 0 })) };
+        after = match metadata.query(DATA, walk, later()).await.unwrap().what {
+            Some(answer::What::Walk(page)) => found.add_walked(page),
+            other => panic!("{other:?}"),
+        };
     }
+    found
 }

@@ -17,11 +17,15 @@ fn root() -> Bytes {
 
 /// Everything below a folder, as the tree has it; nothing if the folder is not there.
 fn walked(group: &Group, base: &Bytes) -> Replayed {
-    let at = Some(EntryPath { base: base.clone(), names: Vec::new() });
-    match group.query(query::What::Walk(WalkQuery { path: at, limit: 1_000, ..WalkQuery::default() })) {
-        answer::What::Walk(page) => Replayed::walked(page),
-        _not_there => Replayed::default(),
+    let path = Some(EntryPath { base: base.clone(), names: Vec::new() });
+    let (mut found, mut after) = (Replayed::default(), Some(Vec::new()));
+    while let Some(names) = after {
+        after = match group.query(query::What::Walk(WalkQuery { path: path.clone(), after: names, limit: 1_000, at: 0 })) {
+            answer::What::Walk(page) => found.add_walked(page),
+            _not_there => None,
+        };
     }
+    found
 }
 
 /// A place in the feed, and whose it is: of one who sees all, or of one who sees a folder.
