@@ -121,6 +121,12 @@ impl App {
         })
     }
 
+    /// Waits until every stream and socket has ended; after the node has begun to stop.
+    pub(crate) async fn feeds_closed(&self) {
+        let all = u32::try_from(limits::FEEDS_OPEN).expect("a constant below 4 G");
+        let _all = self.inner.feeds.acquire_many(all).await.expect("the semaphore is never closed");
+    }
+
     /// Refusals on their way into the audit.
     #[must_use]
     pub fn refusals(&self) -> &Refusals {

@@ -132,6 +132,12 @@ pub const FEEDS_OPEN: usize = 1_024;
 pub const SOCKET_MESSAGE_BYTES: usize = 2_048;
 /// How long a client of the event socket may take to say who it is.
 pub const SOCKET_SUBSCRIBE_WAIT: Duration = Duration::from_secs(30);
+/// How long a client of the event socket may be silent, also to pings, and how long it may go on unsubscribed.
+pub const SOCKET_SILENCE: Duration = Duration::from_secs(60);
+/// How long sending to a client of the event socket may take.
+pub const SOCKET_SEND_WAIT: Duration = Duration::from_secs(30);
+/// Events of a socket that wait to be sent.
+pub const SOCKET_EVENTS: usize = 64;
 /// Workspaces that one event socket follows.
 pub const SOCKET_WORKSPACES: usize = 64;
 /// Refusals that wait for the audit on a node; more are dropped and counted.

@@ -103,7 +103,14 @@ impl RequestContext {
     /// A request that begins now.
     #[must_use]
     pub fn new(request_id: Arc<str>, remote: IpAddr) -> Self {
-        Self { request_id, remote, repeatable: None, stated: Arc::default(), asker: Arc::default(), waits_until: Instant::now() + limits::METADATA_WAIT }
+        Self {
+            request_id,
+            remote,
+            repeatable: None,
+            stated: Arc::default(),
+            asker: Arc::default(),
+            waits_until: Instant::now() + limits::METADATA_WAIT,
+        }
     }
 
     /// Notes that credentials came, under this login.

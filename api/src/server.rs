@@ -30,7 +30,7 @@ use crate::app::{App, remote_or_unspecified};
 use crate::metrics::{Face, OpenConnection};
 use crate::refusals::Refused;
 use crate::request_context::{REQUEST_ID_HEADER, Repeatable, RequestContext, request_id};
-use crate::{dav, health, limits, metrics, openapi, rest, web};
+use crate::{dav, health, limits, metrics, openapi, rest, web, ws};
 
 /// Limits of the server.
 #[derive(Clone, Debug)]
@@ -80,6 +80,7 @@ pub fn routes(app: App) -> Router {
         .nest("/n", rest::versions::routes().fallback(rest::unknown).method_not_allowed_fallback(rest::wrong_method))
         .merge(dav::routes())
         .merge(web::routes())
+        .merge(ws::routes())
         .merge(health::routes())
         .merge(openapi::routes())
         .fallback(web::unknown)
@@ -104,10 +105,11 @@ pub async fn serve(
         permits: Arc::new(Semaphore::new(options.connections)),
     };
     let answered = CancellationToken::new();
-    let audit = {
+    let mut audit = JoinSet::new();
+    audit.spawn({
         let (app, answered) = (app.clone(), answered.clone());
-        tokio::spawn(async move { app.refusals().run(answered).await })
-    };
+        async move { app.refusals().run(answered).await }
+    });
     let mut connections = JoinSet::new();
     server.accept_until(&listener, &mut connections, shutdown.cancelled()).await;
     app.draining().cancel();
@@ -119,12 +121,16 @@ pub async fn serve(
     let drained = timeout(options.drain_wait, async {
         graceful.shutdown().await;
         while connections.join_next().await.is_some() {}
+        // Sockets have left their connections.
+        app.feeds_closed().await;
     })
     .await;
     connections.shutdown().await;
     answered.cancel();
-    if let Err(error) = audit.await {
-        tracing::error!(%error, "the writer of refusals has failed");
+    while let Some(ended) = audit.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "the writer of refusals has failed");
+        }
     }
     if drained.is_ok() { Drained::All } else { Drained::CutSome }
 }

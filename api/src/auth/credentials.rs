@@ -55,6 +55,11 @@ impl Credentials {
         Err(Failure::new(ErrorCode::Unauthorized, format!("the scheme {scheme} is not known here; use Bearer or Basic")))
     }
 
+    /// An access token as it came in a message; none if it cannot be one.
+    pub(crate) fn bearer(text: &str) -> Option<Self> {
+        token(text).map(Self::Bearer)
+    }
+
     /// Reads the session cookie of the web page; other headers are not looked at.
     #[must_use]
     pub fn from_cookie(headers: &HeaderMap) -> Self {

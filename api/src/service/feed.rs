@@ -50,9 +50,10 @@ impl FromStr for FeedPosition {
         let read = (number(), number(), number().and_then(|sub| u32::try_from(sub).ok()));
         match (read, parts.next()) {
             ((Some(generation), Some(index), Some(sub)), None) => Ok(Self { generation, index, sub }),
-            _malformed => {
-                Err(Failure::new(ErrorCode::BadRequest, format!("position: {text:?} is none; send one as it was answered, or none for now")))
-            }
+            _malformed => Err(Failure::new(
+                ErrorCode::BadRequest,
+                format!("position: {text:?} is none; send one as it was answered, or none for now"),
+            )),
         }
     }
 }

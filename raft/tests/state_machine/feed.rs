@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use skep_raft::wire::meta::v1::{
-    BatchStep, ChangeKind, ChangesPage, ChangesQuery, CopyEntry, CreateFolder, DeleteEntry, DeleteVersion, DescribeVersion,
-    EntryKind, EntryPath, FeedChange, MoveEntry, OpenHidden, SetMeta, SetTimes, StatQuery, TreeBatch, UseVersion,
-    VersionsQuery, WalkQuery, answer, batch_step, new_content, query, tree_command,
+    BatchStep, ChangeKind, ChangesPage, ChangesQuery, CopyEntry, CreateFolder, DeleteEntry, DeleteVersion, DescribeVersion, EntryKind,
+    EntryPath, FeedChange, MoveEntry, OpenHidden, SetMeta, SetTimes, StatQuery, TreeBatch, UseVersion, VersionsQuery, WalkQuery, answer,
+    batch_step, new_content, query, tree_command,
 };
 
 use super::group::{Group, path, put_of};
@@ -85,7 +85,11 @@ impl Follower {
 enum Step {
     Folder(String),
     Put(String, u8),
-    Move { from: String, to: String, restore: bool },
+    Move {
+        from: String,
+        to: String,
+        restore: bool,
+    },
     Copy(String, String),
     Delete(String),
     Recycle(String),

@@ -104,4 +104,3 @@ impl Replayed {
 fn place_of(place: Option<&EntryPlace>) -> Option<(Bytes, String)> {
     place.map(|place| (place.parent.clone(), place.name.clone()))
 }
-
