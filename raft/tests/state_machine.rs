@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::missing_assert_message, reason = "the values compared say it")]
 
+#[path = "state_machine/audit.rs"]
+mod audit;
 #[path = "state_machine/collection.rs"]
 mod collection;
 #[path = "state_machine/feed.rs"]
