@@ -31,6 +31,7 @@ use crate::rest;
         rest::versions::promote,
         rest::versions::describe,
         rest::versions::delete,
+        rest::changes::changes,
         rest::jobs::start,
         rest::jobs::list,
         rest::jobs::control,

@@ -10,6 +10,7 @@ use crate::error_code::{ErrorCode, Failure};
 pub(crate) mod batch;
 pub(crate) mod body;
 pub(crate) mod bulk;
+pub(crate) mod changes;
 pub(crate) mod datasources;
 pub(crate) mod frontend;
 pub(crate) mod jobs;
@@ -48,6 +49,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/tree/delete", post(tree::delete))
         .route("/tree/batch", post(batch::batch))
         .route("/tree/restore", post(tree::restore))
+        .route("/changes", get(changes::changes))
         .route("/jobs/user", post(jobs::list).put(jobs::control))
         .route("/jobs/user/{name}", put(jobs::start).post(jobs::start))
         .route("/auth/token/personal", post(tokens::create))

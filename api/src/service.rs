@@ -20,6 +20,7 @@ pub mod batch;
 pub(crate) mod by_id;
 pub mod content;
 pub mod datasources;
+pub mod feed;
 pub mod identity;
 pub mod instant;
 pub mod jobs;

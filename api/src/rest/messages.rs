@@ -9,12 +9,14 @@ use super::wire::number;
 use crate::error_code::Failure;
 
 mod accounts;
+mod changes;
 mod jobs;
 
 pub(crate) use accounts::{
     AuthToken, DoneResponse, GrantRequest, PersonalTokenRequest, PersonalTokenResponse, PutUserRequest, SearchUserRequest, SessionRequest,
     SessionResponse, TokenMessage, TokensRequest, TokensResponse, UserMessage, UsersCollection,
 };
+pub(crate) use changes::{ChangeMessage, ChangedNode, ChangesResponse};
 pub(crate) use jobs::{
     ControlJobRequest, ControlJobResponse, JobMessage, JobsCollection, ListJobsRequest, StartJobRequest, StartJobResponse, TaskMessage,
 };

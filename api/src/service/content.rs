@@ -174,6 +174,7 @@ impl Service {
             expected_length: request.expected_length,
             want_md5: request.expected_md5.is_some(),
             request_id: context.request_id.to_string(),
+            from: context.remote.to_string(),
             rights_index: proof.index(),
         };
         let counted: ByteStream = Box::pin(body.inspect(|piece| {

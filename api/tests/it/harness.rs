@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use ring::rand::SecureRandom;
 use serde_json::Value;
 use skep_api::app::{App, AppOptions, AppParts};
@@ -30,8 +30,8 @@ use skep_raft::errors::PeerError;
 use skep_raft::handle::Metadata;
 use skep_raft::options::{MetadataOptions, NodeIdentity, Peers};
 use skep_raft::wire::meta::v1::{
-    ChunkList, ClusterRecord, Code, DeviceRecord, GroupTotals, InitCluster, NewContent, NodeRecord, Profile, Query, StoredChunk,
-    TotalsQuery, UserRecord, WriteId, answer, new_content, query,
+    AuditQuery, AuditRecord, ChunkList, ClusterRecord, Code, Command, DeviceRecord, GroupTotals, InitCluster, NewContent, NodeRecord,
+    Profile, Query, StoredChunk, TotalsQuery, UserRecord, WriteId, answer, new_content, query,
 };
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -278,6 +278,28 @@ impl Node {
         let (parts, body) = response.into_parts();
         let body = to_bytes(body, 1 << 30).await.expect("the answer has an end");
         Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// Sends a request whose answer may have no end.
+    pub(crate) async fn open(&self, request: Request<Body>) -> Response<Body> {
+        self.router.clone().oneshot(request).await.expect("the routes answer")
+    }
+
+    /// Every line of a group's audit, after what waits on the node is written.
+    pub(crate) async fn audit(&self, group: GroupId) -> Vec<AuditRecord> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        self.app.refusals().flush(deadline).await;
+        let asked = Query { what: Some(query::What::Audit(AuditQuery { limit: 1_000, ..AuditQuery::default() })) };
+        match self.metadata.query(group, asked, deadline).await.expect("the group answers").what {
+            Some(answer::What::Audit(page)) => page.lines.into_iter().filter_map(|line| line.record).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Has a command done, as by a request of another node.
+    pub(crate) async fn propose(&self, group: GroupId, command: Command) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        self.metadata.propose(group, command, deadline).await.expect("the command is done");
     }
 
     /// A WebDAV request of the administrator.
