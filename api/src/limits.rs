@@ -102,6 +102,10 @@ pub const LEFTOVER_WAIT: Duration = Duration::from_secs(1);
 pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
 /// Steps of a batch.
 pub const BATCH_STEPS: usize = 10_000;
+/// Bytes of a value noted at an entry.
+pub const NOTE_BYTES: usize = 64 * 1024;
+/// Values that a search answers.
+pub const NOTES_FOUND: usize = 10_000;
 /// Datasources that are asked at once for an entry by its id.
 pub const DATASOURCES_ASKED: usize = 8;
 /// Lists of states in an If header, and states in each.

@@ -10,6 +10,7 @@ use crate::error_code::Failure;
 
 mod accounts;
 mod jobs;
+mod user_meta;
 
 pub(crate) use accounts::{
     AuthToken, DoneResponse, GrantRequest, PersonalTokenRequest, PersonalTokenResponse, PutUserRequest, SearchUserRequest, SessionRequest,
@@ -17,6 +18,11 @@ pub(crate) use accounts::{
 };
 pub(crate) use jobs::{
     ControlJobRequest, ControlJobResponse, JobMessage, JobsCollection, ListJobsRequest, StartJobRequest, StartJobResponse, TaskMessage,
+};
+pub(crate) use user_meta::{
+    BookmarksRequest, MetaNamesRequest, MetaValuesRequest, NamespaceCollection, NamespaceMessage, PolicyMessage, PutTagRequest,
+    SearchUserMetaRequest, TagsChangedResponse, TagsResponse, UpdateNamespacesRequest, UpdateUserMetaRequest, UpdateUserMetaResponse,
+    UserMetaCollection, UserMetaMessage,
 };
 
 /// An error.

@@ -118,7 +118,7 @@ fn change(group: &mut Group, verb: &str, [first, second]: [&str; 2], words: &Wor
             bin: group.id(),
             expected: words.value("expected").map_or_else(bytes::Bytes::new, |number| id(number.parse().unwrap())),
             restore: words.has("restore"),
-            target_condition: None,
+            ..MoveEntry::default()
         }),
         "cp" => tree_command::What::CopyEntry(CopyEntry {
             from: path(first),
@@ -216,7 +216,7 @@ fn list(group: &Group, folder: &str, words: &Words<'_>) -> String {
 }
 
 fn stat(group: &Group, at: &str) -> String {
-    match group.query(query::What::Stat(StatQuery { path: path(at), with_meta: true, at: 0 })) {
+    match group.query(query::What::Stat(StatQuery { path: path(at), with_meta: true, ..StatQuery::default() })) {
         answer::What::Entry(entry) => format!("  {}\n", show(&entry)),
         other => format!("  {other:?}\n"),
     }

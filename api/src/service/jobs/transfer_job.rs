@@ -158,7 +158,8 @@ fn numbered(name: &str, number: u32, is_folder: bool) -> String {
 async fn take(running: &Running, ends: &mut Ends, source: &Entry, position: &mut Position) -> Result<(), Failure> {
     running.service().ensure_home(&mut ends.target, &running.context()).await?;
     let same = ends.source.subject().datasource() == ends.target.subject().datasource();
-    if same && !position.stepwise {
+    // What lies in the past is made again entry by entry, as it was.
+    if same && !position.stepwise && ends.source.subject().instant() == 0 {
         let done = if ends.leaving.is_some() {
             move_at_once(running, ends, source).await
         } else {
