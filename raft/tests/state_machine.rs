@@ -16,6 +16,8 @@ mod locks;
 mod metadata;
 #[path = "state_machine/reading.rs"]
 mod reading;
+#[path = "state_machine/replaced.rs"]
+mod replaced;
 #[path = "state_machine/script.rs"]
 mod script;
 #[path = "state_machine/sessions.rs"]

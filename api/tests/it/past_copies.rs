@@ -21,7 +21,7 @@ async fn changed_since(node: &Node) -> String {
     let then = now();
     node.write("common-files/d/a.txt", "changed since").await;
     node.write("common-files/d/new.txt", "new").await;
-    assert_eq!(node.dav("DELETE", "/dav/common-files/d/sub", &[], Body::empty()).await.status, 204);
+    assert_eq!(node.dav("DELETE", "/dav/common-files/d/sub", &[], Body::empty()).await.status, 204, "d/sub is there");
     then
 }
 

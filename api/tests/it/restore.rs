@@ -102,3 +102,37 @@ async fn what_cannot_be_restored_changes_nothing() {
     worker.stop().await;
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_one_command_can_change_is_built_anew_and_replaced_at_once() {
+    let node = Node::start().await;
+    let worker = node.work();
+    let token = node.token().await;
+    node.mkdir("common-files/d").await;
+    node.mkdir("common-files/d/sub").await;
+    node.write("common-files/d/kept", "one").await;
+    node.write("common-files/d/sub/inside", "i").await;
+    let noted = json!({"Metadatas": [{"Namespace": "usermeta-tags", "JsonMeta": "\"blue\""}]});
+    assert_eq!(node.rest(&token, ("POST", "/a/meta/set/common-files/d/kept"), &noted).await.status, 200);
+    let then = now();
+    node.write("common-files/d/kept", "two").await;
+    for half in 0..2 {
+        let folder = |number: usize| json!({"Type": "CREATE_FOLDER", "Path": format!("common-files/d/new-{half}-{number}")});
+        let steps = json!({"Operations": (0..5_001).map(folder).collect::<Vec<Value>>()});
+        assert_eq!(node.rest(&token, ("POST", "/a/tree/batch"), &steps).await.status, 200);
+    }
+    let root = restore(&node, &token, "common-files", &then).await;
+    assert_eq!(root["Status"], "Error", "a workspace itself is not replaced: {root}");
+    assert!(root["StatusMessage"].as_str().is_some_and(|why| why.contains("10003 entries differ")), "{root}");
+    let task = restore(&node, &token, "common-files/d", &then).await;
+    assert_eq!(task["Status"], "Finished", "{task}");
+    assert_eq!(node.names(&token, "common-files/d").await, ["kept", "sub"]);
+    assert_eq!(node.read("common-files/d/kept").await, Ok("one".to_owned()));
+    assert_eq!(node.read("common-files/d/sub/inside").await, Ok("i".to_owned()));
+    assert_eq!(node.stat(&token, "common-files/d/kept").await["MetaStore"]["usermeta-tags"], "\"blue\"");
+    let after = now();
+    let listed = node.names(&token, &format!("common-files@{after}/d")).await;
+    assert_eq!(listed, ["kept", "sub"], "all at once");
+    worker.stop().await;
+    node.stop().await;
+}

@@ -10,8 +10,8 @@ use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use skep_placement::ids::{EntryId, VersionId};
 use skep_raft::wire::meta::v1::{
-    CopyEntry, CreateFolder, Entry, EntryPath, MoveEntry, NewContent, OpenHidden, Precondition, Query, StatQuery, UseVersion,
-    VersionRecord, WalkEntry, answer, query, tree_command,
+    CopyEntry, CreateFolder, Entry, EntryPath, NewContent, OpenHidden, Precondition, Query, StatQuery, UseVersion, VersionRecord,
+    WalkEntry, answer, query, tree_command,
 };
 
 use super::carried_notes;
@@ -27,6 +27,8 @@ use crate::service::id_bytes;
 use crate::service::place::Place;
 use crate::service::tree::{absent_or_fault, entry_id, is_folder};
 
+mod link;
+
 /// The name of the item in the hidden folder.
 const ITEM: &str = "item";
 /// Files whose bytes are copied at once.
@@ -40,12 +42,19 @@ pub(super) struct Builder<'a> {
     /// The bytes are shared, not copied.
     same_datasource: bool,
     item: usize,
+    /// What is built takes the place of what is at the target, if this holds of it; else nothing may be there.
+    replacing: Option<Precondition>,
 }
 
 impl<'a> Builder<'a> {
     pub(super) fn new(running: &'a Running, ends: &'a mut Ends, source: &'a Entry) -> Self {
         let same_datasource = ends.source.subject().datasource() == ends.target.subject().datasource();
-        Self { running, ends, source, same_datasource, item: running.position().item }
+        Self { running, ends, source, same_datasource, item: running.position().item, replacing: None }
+    }
+
+    /// The same, for something that takes the place of what is at the target.
+    pub(super) fn replacing(self, condition: Precondition) -> Self {
+        Self { replacing: Some(condition), ..self }
     }
 
     /// The id of the item that a job builds.
@@ -58,7 +67,7 @@ impl<'a> Builder<'a> {
         let hidden = OpenHidden { entry: id_bytes(self.hidden()) };
         step(self.running, &self.ends.target, tree_command::What::OpenHidden(hidden)).await?;
         if is_folder(self.source) {
-            self.folder(&[], 0).await?;
+            self.folder(&[], if self.at() == 0 { 0 } else { self.source.mtime }).await?;
             self.notes([(&[][..], self.source)]).await?;
             self.members(position).await?;
         } else {
@@ -104,12 +113,14 @@ impl<'a> Builder<'a> {
         stream::iter(begun).buffer_unordered(at_once).try_collect::<()>().await
     }
 
-    /// Gives what was built the notes that its sources have. Those of files that share their content came with them; of the past none are known.
+    /// Gives what was built the notes that its sources have. Those of files that share their content came with them. Of the past none are known; what takes the
+    /// place of the same entries has those that they have now.
     async fn notes<'e>(&self, entries: impl IntoIterator<Item = (&'e [String], &'e Entry)>) -> Result<(), Failure> {
-        if self.at() != 0 {
+        let is_past = self.at() != 0;
+        if is_past && self.replacing.is_none() {
             return Ok(());
         }
-        let wanted = entries.into_iter().filter(|(_, entry)| !self.same_datasource || is_folder(entry));
+        let wanted = entries.into_iter().filter(|(_, entry)| is_past || !self.same_datasource || is_folder(entry));
         let wanted = wanted.map(|(names, entry)| (entry_id(entry), self.built_path(names))).collect();
         carried_notes::carry(self.running, self.ends, wanted).await
     }
@@ -268,32 +279,6 @@ impl<'a> Builder<'a> {
         let group = self.ends.target.subject().group();
         let answer = self.running.service().metadata().query(group, question, self.running.context().deadline()).await?;
         Ok(matches!(answer.what, Some(answer::What::Entry(_))))
-    }
-
-    async fn link(&mut self) -> Result<(), Failure> {
-        let root = self.built_root().await?;
-        let command = MoveEntry {
-            from: Some(self.built_path(&[])),
-            to: Some(self.ends.target.subject().entry()),
-            expected: id_bytes(root.0),
-            ..MoveEntry::default()
-        };
-        let linked = step(self.running, &self.ends.target, tree_command::What::MoveEntry(command)).await;
-        let Err(failure) = linked else { return Ok(()) };
-        let context = self.running.context();
-        let there = self.running.service().stat_if_there(&mut self.ends.target, Default::default(), &context).await?;
-        if there.is_some_and(|there| entry_id(&there) == root) { Ok(()) } else { Err(failure) }
-    }
-
-    /// The id of what was built. A shared file's is the state machine's choice.
-    async fn built_root(&self) -> Result<EntryId, Failure> {
-        let question = Query { what: Some(query::What::Stat(StatQuery { path: Some(self.built_path(&[])), ..Default::default() })) };
-        let group = self.ends.target.subject().group();
-        let answer = self.running.service().metadata().query(group, question, self.running.context().deadline()).await?;
-        match answer.what {
-            Some(answer::What::Entry(entry)) => Ok(entry_id(&entry)),
-            _ => Ok(Self::root_entry(self.running, self.item)),
-        }
     }
 
     /// Decides both ends anew, between pages.
