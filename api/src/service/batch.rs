@@ -230,7 +230,8 @@ impl Service {
         let done = match self.metadata().propose(datasource.into(), command, context.deadline()).await.map_err(Failure::from) {
             Ok(proposed) => proposed.done,
             Err(mut failure) if failure.code == ErrorCode::Gone => {
-                failure.detail.push_str(&self.policy_text(datasource));
+                let policy = self.policy_of(datasource).unwrap_or_default();
+                failure.detail = format!("{}; the versioning policy is {policy:?}", failure.detail);
                 return Err(failure);
             }
             Err(failure) => return Err(failure),

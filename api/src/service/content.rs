@@ -245,15 +245,15 @@ impl Service {
 
     /// Why the content of a version that was there cannot be had.
     pub(crate) fn pruned(&self, place: &Place) -> Failure {
-        let policy = self.policy_text(place.datasource());
+        let policy = self.policy_of(place.datasource()).map_or_else(String::new, |name| format!(" by the versioning policy {name:?}"));
         Failure::new(ErrorCode::Gone, format!("{}: this content is not kept any more{policy}", place.path()))
     }
 
-    /// By which policy the contents of a datasource go, for a sentence.
-    pub(crate) fn policy_text(&self, datasource: DatasourceId) -> String {
+    /// The name of the policy by which the contents of a datasource go.
+    pub(crate) fn policy_of(&self, datasource: DatasourceId) -> Option<String> {
         let view = self.metadata().system_stale();
         let policy = view.datasource(datasource).ok().flatten().and_then(|datasource| view.policy_of(&datasource).ok());
-        policy.map_or_else(String::new, |policy| format!(" by the versioning policy {:?}", policy.name))
+        policy.map(|policy| policy.name)
     }
 
     async fn ask_content(

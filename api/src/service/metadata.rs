@@ -286,8 +286,8 @@ impl Service {
             let answer = self.ask(&mut proof, query::What::Meta(question.clone()), &context.continued()).await?;
             let page = match answer.what {
                 Some(answer::What::Meta(page)) => page,
-                // A folder of the user's own that was not made yet holds nothing.
-                Some(answer::What::Absence(_)) if proof.subject().home().is_some() => return Ok(all),
+                // A root that is not there, as a folder of the user's own that was not made yet, holds nothing.
+                Some(answer::What::Absence(_)) => return Ok(all),
                 other => return Err(absent_or_fault(proof.subject(), other)),
             };
             for found in page.found {
