@@ -108,6 +108,10 @@ pub const WORKSPACE_ATTRIBUTES: usize = 64;
 pub const WORKSPACE_ATTRIBUTE_BYTES: usize = 4_096;
 /// Steps of a batch.
 pub const BATCH_STEPS: usize = 10_000;
+/// Bytes of a value noted at an entry.
+pub const NOTE_BYTES: usize = 64 * 1024;
+/// Values that a search answers.
+pub const NOTES_FOUND: usize = 10_000;
 /// Datasources that are asked at once for an entry by its id.
 pub const DATASOURCES_ASKED: usize = 8;
 /// Lists of states in an If header, and states in each.

@@ -26,6 +26,8 @@ pub mod instant;
 pub mod jobs;
 pub mod listing;
 pub mod locks;
+pub mod metadata;
+mod past_copy;
 pub mod place;
 pub mod policies;
 pub(crate) mod quota;

@@ -36,6 +36,8 @@ mod quotas;
 mod reading;
 #[path = "state_machine/repeat.rs"]
 mod repeat;
+#[path = "state_machine/replaced.rs"]
+mod replaced;
 #[path = "state_machine/replayed.rs"]
 mod replayed;
 #[path = "state_machine/restore_model.rs"]
