@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use skep_chaos_tests::client::{Client, Outcome};
-use skep_chaos_tests::cluster::{Cluster, ClusterOptions, failpoints};
+use skep_chaos_tests::cluster::{Cluster, ClusterOptions};
 use skep_chaos_tests::oracle::Oracle;
+use skep_chaos_tests::processes::failpoints;
 use skep_chaos_tests::skipped::skip;
 use skep_chaos_tests::wait::wait_for;
 
@@ -15,7 +16,7 @@ const INSTALLED_WITHIN: Duration = Duration::from_secs(20);
 const INSTALL_TRIES: u32 = 5;
 const VICTIM: usize = 1;
 /// Small segments and frequent snapshots, so that what is rare in production happens within seconds.
-const SMALL: [(&str, &str); 4] = [
+pub(crate) const SMALL: [(&str, &str); 4] = [
     ("SKEP_RAFT_SEGMENT_MIB", "1"),
     ("SKEP_RAFT_LOG_MIB_MAX", "4"),
     ("SKEP_RAFT_SNAPSHOT_MIB", "1"),
