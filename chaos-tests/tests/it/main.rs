@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::missing_assert_message, reason = "a test that fails shows the line and the value")]
 
+mod administration;
 mod basics;
 mod drain;
 mod failpoints;
