@@ -7,6 +7,7 @@ mod basics;
 mod drain;
 mod failpoints;
 mod full;
+mod growth;
 mod history;
 mod kill;
 mod listing;
