@@ -9,6 +9,7 @@ mod failpoints;
 mod full;
 mod growth;
 mod history;
+mod hung;
 mod kill;
 mod listing;
 mod power;
