@@ -11,6 +11,7 @@ mod growth;
 mod history;
 mod hung;
 mod kill;
+mod layouts;
 mod listing;
 mod power;
 mod refusals;
