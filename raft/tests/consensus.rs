@@ -6,6 +6,8 @@ mod clocks;
 mod harness;
 #[path = "consensus/recovery.rs"]
 mod recovery;
+#[path = "consensus/sessions.rs"]
+mod sessions;
 
 use std::sync::Arc;
 use std::time::Duration;
