@@ -62,8 +62,9 @@ struct Shared {
     damages: mpsc::Sender<Damage>,
 }
 
-/// Every failpoint of a gateway's writing. At each the process may end without any acknowledged thing being lost.
-pub const FAILPOINTS: &[&str] = &["chunk-before-send", "chunk-acknowledged", "content-before-commit", "upload-opened", "upload-appended"];
+/// Every failpoint of a gateway's writing and of repair. At each the process may end without any acknowledged thing being lost.
+pub const FAILPOINTS: &[&str] =
+    &["chunk-before-send", "chunk-acknowledged", "content-before-commit", "upload-opened", "upload-appended", "repair-before-commit"];
 
 /// Writes and reads contents.
 #[derive(Clone, Debug)]
@@ -209,7 +210,9 @@ mod tests {
 
     #[test]
     fn every_failpoint_is_listed_once() {
-        let sources = [include_str!("chunk_io/chunk_store.rs"), include_str!("chunk_io/content_writer.rs")].concat();
+        let sources =
+            [include_str!("chunk_io/chunk_store.rs"), include_str!("chunk_io/content_writer.rs"), include_str!("chunk_io/repairer.rs")]
+                .concat();
         assert_eq!(sources.matches("fail_point!(").count(), FAILPOINTS.len(), "none is missing");
         for name in FAILPOINTS {
             assert_eq!(sources.matches(&format!("fail_point!(\"{name}\")")).count(), 1, "{name}");

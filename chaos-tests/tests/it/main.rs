@@ -14,4 +14,5 @@ mod kill;
 mod layouts;
 mod listing;
 mod power;
+mod recovery;
 mod refusals;
