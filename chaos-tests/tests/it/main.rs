@@ -18,3 +18,4 @@ mod power;
 mod prune;
 mod recovery;
 mod refusals;
+mod tree;
