@@ -91,8 +91,9 @@ impl Default for Times {
     }
 }
 
-/// Every failpoint of a gateway's writing. At each the process may end without any acknowledged thing being lost.
-pub const FAILPOINTS: &[&str] = &["chunk-before-send", "chunk-acknowledged", "content-before-commit", "upload-opened", "upload-appended"];
+/// Every failpoint of a gateway's writing and of repair. At each the process may end without any acknowledged thing being lost.
+pub const FAILPOINTS: &[&str] =
+    &["chunk-before-send", "chunk-acknowledged", "content-before-commit", "upload-opened", "upload-appended", "repair-before-commit"];
 
 /// Writes and reads contents.
 #[derive(Clone, Debug)]

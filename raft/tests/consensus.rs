@@ -10,6 +10,8 @@ mod harness;
 mod recovery;
 #[path = "state_machine/replayed.rs"]
 mod replayed;
+#[path = "consensus/sessions.rs"]
+mod sessions;
 #[path = "consensus/space.rs"]
 mod space;
 

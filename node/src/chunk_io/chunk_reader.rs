@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::encoded::heavy;
 use super::limits::{METADATA_DEADLINE, REFETCHES_MAX};
-use super::metrics::{BLOCKS_READ, DAMAGED_SHARDS, DEGRADED_READS, HEDGED_READS};
+use super::metrics::{AGAIN, ASKED, BLOCKS_READ, DAMAGED_SHARDS, DEGRADED_READS, FIRST, HEDGED_READS};
 use super::{Damage, Shared, sound_shards, write_id};
 use crate::chunk_rpc::TransportError;
 use crate::cluster_map::code;
@@ -189,6 +189,8 @@ struct ShardReading<'a> {
     /// Shards that are not where the record has them. They are absent unless they come from elsewhere.
     astray: u32,
     degraded: bool,
+    /// Why the next shard is asked for, as the metrics say it: [`FIRST`] until everything was asked that the range takes.
+    asking: &'static str,
     last_error: String,
 }
 
@@ -224,6 +226,7 @@ impl<'a> ShardReading<'a> {
             damaged: 0,
             astray: 0,
             degraded: false,
+            asking: FIRST,
             last_error: "no device is known to have it".into(),
         }
     }
@@ -234,6 +237,7 @@ impl<'a> ShardReading<'a> {
         } else {
             self.begin_data_shards();
         }
+        self.asking = AGAIN;
         let mut hedge_at = Instant::now() + self.shared.times.hedge_after;
         loop {
             if let Some(bytes) = self.assemble().await {
@@ -346,7 +350,7 @@ impl<'a> ShardReading<'a> {
         };
         let block = |at: usize| u32::try_from(at / CHECKSUM_BLOCK_LENGTH_BYTES).expect("a shard has 4 MiB at most");
         let blocks = block(bytes.start)..block(bytes.end + CHECKSUM_BLOCK_LENGTH_BYTES - 1);
-        metrics::counter!(BLOCKS_READ).increment(u64::from(blocks.end - blocks.start));
+        metrics::counter!(BLOCKS_READ, ASKED => self.asking).increment(u64::from(blocks.end - blocks.start));
         self.under_way.push((shard, bytes.clone()));
         let transport = Arc::clone(&self.shared.transport);
         let key = ShardKey { instance: InstanceId { chunk: self.source.chunk, write: self.source.write }, shard };

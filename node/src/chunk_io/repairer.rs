@@ -351,6 +351,8 @@ impl<'a> Repair<'a> {
     }
 
     async fn propose(&self, what: meta::content_command::What) -> Result<(), ProposeError> {
+        // Shards are on devices and no record names them there yet.
+        fail::fail_point!("repair-before-commit");
         let what = Some(meta::command::What::Content(meta::ContentCommand { what: Some(what) }));
         let command = meta::Command { what, ..meta::Command::default() };
         let group = GroupId::from(self.datasource);
