@@ -31,6 +31,8 @@ use crate::rest;
         rest::versions::promote,
         rest::versions::describe,
         rest::versions::delete,
+        rest::locks::list,
+        rest::locks::delete,
         rest::jobs::start,
         rest::jobs::list,
         rest::jobs::control,

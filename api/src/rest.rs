@@ -12,6 +12,7 @@ pub(crate) mod body;
 pub(crate) mod bulk;
 pub(crate) mod frontend;
 pub(crate) mod jobs;
+pub(crate) mod locks;
 pub(crate) mod messages;
 pub(crate) mod node;
 pub(crate) mod session;
@@ -47,6 +48,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/user/{login}", get(users::get).put(users::put).delete(users::delete))
         .route("/skep/status", get(status::status))
         .route("/skep/grant", put(users::grant))
+        .route("/skep/locks/{*path}", get(locks::list).delete(locks::delete))
 }
 
 /// What no route serves.

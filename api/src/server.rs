@@ -28,6 +28,7 @@ use tracing::Instrument;
 use crate::app::{App, remote_or_unspecified};
 use crate::metrics::{Face, OpenConnection};
 use crate::request_context::{REQUEST_ID_HEADER, Repeatable, RequestContext, request_id};
+use crate::stated::Stated;
 use crate::{dav, health, limits, metrics, openapi, rest, web};
 
 /// Limits of the server.
@@ -209,8 +210,9 @@ async fn with_context(State(app): State<App>, mut request: Request, next: Next) 
     let remote = remote_or_unspecified(request.extensions().get::<SocketAddr>().map(SocketAddr::ip));
     let asked = [request.method().as_str().as_bytes(), request.uri().to_string().as_bytes(), destination(&request)].map(<[u8]>::to_vec);
     let asked: Vec<&[u8]> = asked.iter().map(Vec::as_slice).collect();
-    let context = match Repeatable::of(request.headers(), &asked) {
-        Ok(repeatable) => RequestContext::new(Arc::clone(&id), remote).repeatable(repeatable),
+    let said = Repeatable::of(request.headers(), &asked).and_then(|repeatable| Ok((repeatable, Stated::of_headers(request.headers())?)));
+    let context = match said {
+        Ok((repeatable, stated)) => RequestContext::new(Arc::clone(&id), remote).repeatable(repeatable).stating(stated),
         Err(failure) => return rest::wire::RestFailure(failure).into_response(),
     };
     request.extensions_mut().insert(context);

@@ -53,7 +53,7 @@ impl Service {
             to: Some(place.entry()),
             overwrite: request.overwrite,
             condition: request.condition,
-            recycle_root: request.overwrite.then(|| place.root()),
+            recycle_root: (request.overwrite && !place.workspace().skip_recycle).then(|| place.root()),
             bin: id_bytes(self.draw_entry().0),
             target_condition: request.target_condition,
             restore: from.subject().is_in_recycle_bin() && !place.is_in_recycle_bin(),
@@ -93,7 +93,17 @@ impl Service {
     }
 }
 
+/// A copy is of now: what was is not to be taken for it.
+pub(crate) fn refuse_past(from: &Place) -> Result<(), Failure> {
+    if from.instant() == 0 {
+        return Ok(());
+    }
+    let why = format!("{}: what was is not copied or moved by the server; restore it, or download it", from.path());
+    Err(Failure::new(ErrorCode::Unsupported, why))
+}
+
 fn check_ends(from: &Place, to: &Place) -> Result<(), Failure> {
+    refuse_past(from)?;
     if from.is_workspace_root() || to.is_workspace_root() {
         return Err(Failure::new(ErrorCode::Forbidden, "a workspace itself is not copied, moved or replaced"));
     }

@@ -186,7 +186,7 @@ fn now_micros() -> u64 {
 pub(crate) struct Node {
     pub(crate) app: App,
     pub(crate) chunks: Arc<Chunks>,
-    metadata: Metadata,
+    pub(crate) metadata: Metadata,
     router: Router,
     _folder: TempDir,
 }

@@ -3,6 +3,7 @@
 mod dav;
 mod harness;
 mod jobs;
+mod locks;
 mod rest;
 mod server;
 mod web;

@@ -8,14 +8,15 @@ use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use skep_placement::ids::{EntryId, VersionId};
 use skep_raft::wire::meta::v1::{
-    CopyEntry, CreateFolder, Entry, EntryPath, MoveEntry, NewContent, OpenHidden, Query, StatQuery, WalkEntry, WalkPage, WalkQuery, answer,
-    query, tree_command,
+    CopyEntry, CreateFolder, Entry, EntryPath, NewContent, OpenHidden, Query, StatQuery, WalkEntry, WalkPage, WalkQuery, answer, query,
+    tree_command,
 };
 
+use super::ends::Ends;
 use super::position::Position;
 use super::record::derived_id;
 use super::running::Running;
-use super::transfer_job::{Ends, step};
+use super::transfer_job::{step, step_as};
 use crate::auth::rights::{Authorized, ReadContent, WriteTree};
 use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
@@ -234,13 +235,8 @@ impl<'a> Builder<'a> {
 
     async fn link(&mut self) -> Result<(), Failure> {
         let root = self.built_root().await?;
-        let command = MoveEntry {
-            from: Some(self.built_path(&[])),
-            to: Some(self.ends.target.subject().entry()),
-            expected: id_bytes(root.0),
-            ..MoveEntry::default()
-        };
-        let linked = step(self.running, &self.ends.target, tree_command::What::MoveEntry(command)).await;
+        let command = self.ends.putting(self.running, self.built_path(&[]), root);
+        let linked = step_as(self.running, &self.ends.target, tree_command::What::MoveEntry(command), &self.running.deciding()).await;
         let Err(failure) = linked else { return Ok(()) };
         let context = self.running.context();
         let there = self.running.service().stat_if_there(&mut self.ends.target, Default::default(), &context).await?;

@@ -17,7 +17,7 @@ pub(super) async fn run(running: &Running) -> Result<(), Failure> {
     let place = Place::find(&view, &who, parameters.node.parse()?)?;
     let proof = Authorized::decide(&view, who, place)?;
     running.show(100, "comparing".to_owned());
-    let restored = running.service().restore(proof, (parameters.at, false), &running.context()).await?;
+    let restored = running.service().restore(proof, (parameters.at, false), &running.deciding()).await?;
     let said = format!(
         "{} made again, {} got an older version, {} moved back, {} removed; {} names compared",
         restored.made, restored.reverted, restored.moved, restored.removed, restored.looked_at
