@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use skep_raft::handle::Proposed;
 use skep_raft::wire::meta::v1::{
-    BatchStep, Entry, HoldsStill, LockKind, LockRecord, LocksQuery, Precondition, RefreshLock, RemoveLock, SetLock, TreeBatch, answer,
-    batch_step, query, tree_command,
+    BatchStep, Entry, HoldsStill, LocateQuery, LockKind, LockRecord, LocksQuery, Precondition, Query, RefreshLock, RemoveLock, SetLock,
+    TreeBatch, answer, batch_step, query, tree_command,
 };
 
 use super::tree::{absent_or_fault, entry_of};
@@ -209,9 +209,7 @@ impl Service {
     async fn depth_of_root(&self, proof: &Authorized<ReadTree, Place>, context: &RequestContext) -> Result<usize, Failure> {
         let place = proof.subject();
         let entry = place.root().base;
-        let question = skep_raft::wire::meta::v1::Query {
-            what: Some(query::What::Locate(skep_raft::wire::meta::v1::LocateQuery { entry, ..Default::default() })),
-        };
+        let question = Query { what: Some(query::What::Locate(LocateQuery { entry })) };
         let answer = self.metadata().query(place.group(), question, context.deadline()).await?;
         match answer.what {
             Some(answer::What::Locate(located)) => Ok(located.names.len() + place.root_depth()),

@@ -28,7 +28,7 @@ impl<'a> Bob<'a> {
     async fn new(node: &'a Node) -> Self {
         let token = node.token().await;
         let bob = json!({"Password": PASSWORD, "Attributes": {"displayName": "Bob"}});
-        assert_eq!(node.rest(&token, ("PUT", "/a/user/bob"), &bob).await.status, 200);
+        assert_eq!(node.rest(&token, ("PUT", "/a/user/bob"), &bob).await.status, 200, "bob is made");
         let grant = json!({"Login": "bob", "Workspace": "common-files", "Permission": "rw"});
         let granted = node.rest(&token, ("PUT", "/a/skep/grant"), &grant).await;
         assert_eq!(granted.status, 200, "{}", granted.text());
@@ -247,7 +247,7 @@ async fn a_fence_is_told_and_a_late_writer_is_refused() {
         if !late.status.is_success() {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
         late = node.dav("PUT", path, &fenced, "still in time").await;
     }
     assert_eq!(late.status, 412, "nobody took the lock, and still: {}", late.text());

@@ -9,5 +9,6 @@ mod full;
 mod history;
 mod kill;
 mod listing;
+mod locks;
 mod power;
 mod refusals;
