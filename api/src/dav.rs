@@ -13,6 +13,7 @@ use http::{HeaderValue, Method, StatusCode};
 use crate::app::{App, Caller};
 use crate::auth::rights::ReadTree;
 use crate::error_code::{ErrorCode, Failure};
+use crate::refusals::Refused;
 use crate::request_context::RequestContext;
 use crate::rest::wire::log;
 use crate::service::locks::Hold;
@@ -113,6 +114,7 @@ pub(crate) fn refused(failure: &Failure, method: &Method) -> Response {
     if status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static(ALLOWED));
     }
+    response.extensions_mut().insert(Refused(failure.clone()));
     response
 }
 

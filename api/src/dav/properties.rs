@@ -4,6 +4,7 @@
 //! refused with its own status; conditions are taken out of the head, because they are decided where the change is applied. After: if reading failed
 //! midway the connection is cut, because `dav-server` passes over what it cannot read and would end a listing short.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
@@ -29,13 +30,28 @@ use crate::ports::BodyError;
 use crate::rest::body::read_whole;
 use crate::service::listing::{FolderReader, ListRequest};
 use crate::service::locks::{Hold, Locked, Passes, SeenLock};
+use crate::service::quota::Usage;
 use crate::service::user_path::UserPath;
 
 /// What travels through `dav-server` as its credentials: the caller, what was read already, and a slot for the true failure.
 #[derive(Clone)]
 pub(super) struct Travelling {
     pub(super) caller: Caller,
+    /// What the request is about.
+    path: UserPath,
     shared: Arc<Mutex<Shared>>,
+    used: Used,
+}
+
+/// What counts against the quota of a request's place, once it was asked for. Folders show it as what they use: by RFC 4331 that is the space of all that
+/// shares a quota with the folder. `dav-server` takes it from the length of a folder, which it shows nowhere else.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Used(Arc<AtomicU64>);
+
+impl Used {
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Default)]
@@ -53,12 +69,28 @@ impl std::fmt::Debug for Travelling {
 }
 
 impl Travelling {
-    fn new(caller: Caller, folder: Option<FolderReader>, locks: SeenLocks) -> Self {
-        Self { caller, shared: Arc::new(Mutex::new(Shared { folder, locks, ..Shared::default() })) }
+    fn new(caller: Caller, path: UserPath, folder: Option<FolderReader>, locks: SeenLocks) -> Self {
+        let shared = Shared { folder, locks, ..Shared::default() };
+        Self { caller, path, shared: Arc::new(Mutex::new(shared)), used: Used::default() }
     }
 
     fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {
         self.shared.lock().expect("no holder of this lock panics")
+    }
+
+    /// Asks how much is used and left where the request is; none where no quota is set.
+    pub(super) async fn usage(&self) -> Result<Option<Usage>, Failure> {
+        if self.path.slug().is_none() {
+            return Ok(None);
+        }
+        let usage = self.caller.service().usage(self.caller.at::<ReadTree>(&self.path)?, &context(&self.caller)).await?;
+        self.used.0.store(usage.map_or(0, |usage| usage.used), Ordering::Relaxed);
+        Ok(usage)
+    }
+
+    /// What folders of the answer show as used.
+    pub(super) fn used(&self) -> Used {
+        self.used.clone()
     }
 
     /// Keeps the first failure.
@@ -110,7 +142,7 @@ pub(super) async fn handle(caller: Caller, path: &UserPath, mut parts: Parts, bo
     locking::take_conditions_out(&mut parts.headers, before.named);
     parts.uri = path_with_slash(&parts)?;
     let xml = if parts.method.as_str() == "UNLOCK" { Bytes::new() } else { xml };
-    let travelling = Travelling::new(caller.clone(), before.folder, before.locks);
+    let travelling = Travelling::new(caller.clone(), path.clone(), before.folder, before.locks);
     let locks = LockSystem::new(travelling.clone(), before.condition);
     let handler: DavHandler<Travelling> =
         DavHandler::builder().strip_prefix("/dav").filesystem(Box::new(FileSystem)).locksystem(Box::new(locks)).build_handler();

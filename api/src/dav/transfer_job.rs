@@ -67,13 +67,17 @@ async fn is_free(caller: &Caller, asked: &Asked, context: &RequestContext) -> Re
 async fn judged(caller: &Caller, kind: Kind, (from, asked): (&UserPath, &Asked), parts: &Parts) -> Result<RequestContext, Failure> {
     let service = caller.service();
     let context = context(caller).continued();
-    let (source, target) = (caller.place(from.clone())?.datasource(), caller.place(asked.to.clone())?.datasource());
+    let (source, target) = (caller.place(from.clone())?, caller.place(asked.to.clone())?);
+    let is_past = source.instant() != 0;
+    let (source, target) = (source.datasource(), target.datasource());
     let without_lists = with_lists(&context, Vec::new());
     let judged_now = if source == target { context.clone() } else { without_lists.clone() }.without_fence();
     let passes = if kind == Kind::Move { Passes::Removal } else { Passes::Nothing };
     let at_source = Hold { condition: asked.request.condition.clone(), passes };
     let at_target = Hold { condition: asked.request.target_condition.clone(), passes: Passes::Removal };
-    service.states_hold(caller.at::<ReadTree>(from)?, at_source, &judged_now).await?;
+    if !is_past {
+        service.states_hold(caller.at::<ReadTree>(from)?, at_source, &judged_now).await?;
+    }
     service.states_hold(caller.at::<WriteTree>(&asked.to)?, at_target, &judged_now).await?;
     let Some(header) = IfHeader::of(&parts.headers)?.filter(|_| source != target) else { return Ok(context) };
     let placed = header.placed(caller, from, parts);

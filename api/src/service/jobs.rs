@@ -16,6 +16,7 @@ use crate::service::place::Place;
 use crate::service::transfer::TransferRequest;
 
 mod across;
+mod carried_notes;
 mod ends;
 mod position;
 pub mod record;

@@ -5,10 +5,12 @@
 mod basics;
 mod drain;
 mod failpoints;
+mod feed;
 mod full;
 mod history;
 mod kill;
 mod listing;
 mod locks;
 mod power;
+mod prune;
 mod refusals;

@@ -11,9 +11,10 @@ use super::transfer_job::step;
 use crate::auth::authenticator::SignedIn;
 use crate::auth::rights::{Authorized, ReadContent, WriteTree};
 use crate::error_code::{ErrorCode, Failure};
+use crate::service::content::may_hold;
 use crate::service::id_bytes;
 use crate::service::place::Place;
-use crate::service::transfer::refuse_past;
+use crate::service::recycle::{bin_root, note_of_place};
 use crate::service::user_path::UserPath;
 
 /// Both ends with their proofs.
@@ -42,7 +43,6 @@ impl Ends {
         let who = Arc::new(SignedIn::of_job(&view, &running.job)?);
         let from = Place::find(&view, &who, node.parse()?)?;
         let to = Place::find(&view, &who, target.clone())?;
-        refuse_past(&from)?;
         if from.is_workspace_root() || to.is_workspace_root() {
             return Err(Failure::new(ErrorCode::Forbidden, "a workspace itself is not copied, moved or replaced"));
         }
@@ -63,6 +63,11 @@ impl Ends {
     /// Has the condition on the source judged where it lies, of the very state that is copied.
     pub(super) async fn check_source(&self, running: &Running, source: &Entry) -> Result<(), Failure> {
         let Some(condition) = self.condition.clone() else { return Ok(()) };
+        if self.source.subject().instant() != 0 {
+            // What was does not change any more.
+            let why = "what stood there then is not what the request names";
+            return if may_hold(&condition, source) { Ok(()) } else { Err(Failure::new(ErrorCode::PreconditionFailed, why)) };
+        }
         let path = Some(self.source.subject().entry());
         let as_seen = Precondition { etags_any: vec![source.etag.clone()], ..Precondition::default() };
         let steps = [condition, as_seen].map(|condition| {
@@ -76,13 +81,13 @@ impl Ends {
     /// The command that puts at the target what lies at another path, whose entry is known: in one step with what gives way there.
     pub(super) fn putting(&self, running: &Running, from: EntryPath, expected: EntryId) -> MoveEntry {
         let place = self.target.subject();
-        let recycles = self.overwrite && !place.workspace().skip_recycle;
         MoveEntry {
             from: Some(from),
             to: Some(place.entry()),
             expected: id_bytes(expected.0),
             overwrite: self.overwrite,
-            recycle_root: recycles.then(|| place.root()),
+            recycle_root: bin_root(place).filter(|_| self.overwrite),
+            recycle_note_json: note_of_place(place),
             bin: id_bytes(derived_id(running.id(), running.position().item, "bin", b"")),
             target_condition: self.target_condition.clone(),
             ..MoveEntry::default()

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::position::Position;
 use super::submitted::Submitted;
 use super::{Service, job_id};
+use crate::app::remote_or_unspecified;
 use crate::error_code::Failure;
 use crate::limits;
 use crate::request_context::RequestContext;
@@ -84,10 +85,10 @@ impl Running {
         (reached.permille == 1_000 && !reached.message.is_empty()).then(|| reached.message.clone())
     }
 
-    /// A context for the commands of one step. It submits the tokens of locks that the request did.
+    /// A context for the commands of one step: they come from where the job came from, and submit the tokens of locks that the request did.
     pub(crate) fn context(&self) -> RequestContext {
         let id = format!("job-{}", self.id());
-        RequestContext::new(id.into(), std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)).stating(self.submitted.tokens_only())
+        RequestContext::new(id.into(), remote_or_unspecified(self.job.from.parse().ok())).stating(self.submitted.tokens_only())
     }
 
     /// The same for the command that changes what people see: it rests on all that the request said.

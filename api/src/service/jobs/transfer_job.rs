@@ -31,11 +31,16 @@ use crate::service::{command_of, id_bytes};
 pub(super) async fn run(running: &Running, kind: JobKind) -> Result<(), Failure> {
     let parameters = TransferParameters::from_json(&running.job.parameters_json)?;
     let items = parameters.nodes.len();
+    let mut went_elsewhere = false;
     while let Some(node) = parameters.nodes.get(running.position().item) {
         let position = running.position();
         running.show(permille(position.item, items), format!("item {} of {items}: {node}", position.item + 1));
         item(running, kind, &parameters, node).await.map_err(|failure| failure.at(node))?;
+        went_elsewhere |= running.position().linked;
         running.reach(position.next_item());
+    }
+    if went_elsewhere && kind == JobKind::Move {
+        running.show(1_000, "done; what went to another datasource has its notes there, but not its older versions".to_owned());
     }
     Ok(())
 }
@@ -141,7 +146,8 @@ fn numbered(name: &str, number: u32, is_folder: bool) -> String {
 async fn take(running: &Running, ends: &mut Ends, source: &Entry, position: &mut Position) -> Result<(), Failure> {
     running.service().ensure_home(&mut ends.target, &running.context()).await?;
     let same = ends.source.subject().datasource() == ends.target.subject().datasource();
-    if same && !position.stepwise {
+    // What lies in the past is made again entry by entry, as it was.
+    if same && !position.stepwise && ends.source.subject().instant() == 0 {
         let done = if ends.leaving.is_some() {
             move_at_once(running, ends, source).await
         } else {
@@ -236,6 +242,7 @@ pub(super) async fn step_as<A: Action>(
         let index = proof.index_for_proposal(service.metadata(), service.now_micros(), deadline).await;
         let failure = match index {
             Ok(index) => {
+                // What is built hidden counts nowhere; the command that links it must fit.
                 let command = Command { quotas: proof.quotas(), ..command_of(proof.actor(), index, what.clone(), context) };
                 match service.metadata().propose(proof.subject().group(), command, deadline).await {
                     Ok(proposed) => return Ok(proposed),
