@@ -22,6 +22,8 @@ pub const STREAMS_PER_CONNECTION: u32 = 128;
 pub const JSON_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of the XML body of a WebDAV request.
 pub const XML_BODY_BYTES: usize = 32 * 1024;
+/// Tags in the XML body of a WebDAV request.
+pub const XML_TAGS: usize = 512;
 /// Bytes of a request's head.
 pub const HEAD_BYTES: usize = 64 * 1024;
 /// Bytes of a name in a path.

@@ -42,6 +42,8 @@ use crate::rest;
         rest::versions::promote,
         rest::versions::describe,
         rest::versions::delete,
+        rest::locks::list,
+        rest::locks::delete,
         rest::changes::changes,
         rest::jobs::start,
         rest::jobs::list,

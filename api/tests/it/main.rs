@@ -8,6 +8,7 @@ mod changes;
 mod dav;
 mod harness;
 mod jobs;
+mod locks;
 mod openapi;
 mod past;
 mod past_copies;

@@ -16,7 +16,7 @@ const FILES: usize = 300;
 const CHANGE_LIMIT: Duration = Duration::from_secs(30);
 
 /// The place of the node that leads the group of the common files.
-fn leader(cluster: &Cluster, asked: usize) -> Option<usize> {
+pub(crate) fn leader(cluster: &Cluster, asked: usize) -> Option<usize> {
     cluster.leader(asked, "pydiods1")
 }
 

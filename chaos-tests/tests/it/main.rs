@@ -14,6 +14,7 @@ mod hung;
 mod kill;
 mod layouts;
 mod listing;
+mod locks;
 mod metrics;
 mod power;
 mod prune;

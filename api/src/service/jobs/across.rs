@@ -15,10 +15,11 @@ use skep_raft::wire::meta::v1::{
 };
 
 use super::carried_notes;
+use super::ends::Ends;
 use super::position::Position;
 use super::record::derived_id;
 use super::running::Running;
-use super::transfer_job::{Ends, step};
+use super::transfer_job::step;
 use crate::auth::rights::{Authorized, ReadContent, WriteTree};
 use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
