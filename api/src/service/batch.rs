@@ -217,7 +217,7 @@ impl Service {
                 to: Some(to.subject().entry()),
                 overwrite,
                 condition,
-                recycle_root: overwrite.then(|| to.subject().root()),
+                recycle_root: to.subject().recycle_root().filter(|_| overwrite),
                 bin: id_bytes(self.draw_entry().0),
                 ..MoveEntry::default()
             }),

@@ -140,6 +140,11 @@ impl Place {
         self.root.clone()
     }
 
+    /// The folder whose recycle bin takes what is replaced or deleted here; none where that goes for good.
+    pub(crate) fn recycle_root(&self) -> Option<EntryPath> {
+        (!self.workspace.skip_recycle).then(|| self.root())
+    }
+
     /// How many names of an entry path belong to the root.
     pub(crate) fn root_depth(&self) -> usize {
         self.root.names.len()

@@ -53,7 +53,7 @@ impl Service {
             to: Some(place.entry()),
             overwrite: request.overwrite,
             condition: request.condition,
-            recycle_root: request.overwrite.then(|| place.root()),
+            recycle_root: place.recycle_root().filter(|_| request.overwrite),
             bin: id_bytes(self.draw_entry().0),
             target_condition: request.target_condition,
             restore: from.subject().is_in_recycle_bin() && !place.is_in_recycle_bin(),
