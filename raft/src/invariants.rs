@@ -1,5 +1,7 @@
 //! What must hold in a datasource group's state, recounted from the raw keys. For tests and for checking a live replica; reads everything.
 
+mod upkeep;
+
 use std::collections::BTreeMap;
 
 use skep_placement::ids::{ChunkId, ContentId, EntryId, InstanceId, Stamp, WriteId};
@@ -7,8 +9,8 @@ use skep_placement::ids::{ChunkId, ContentId, EntryId, InstanceId, Stamp, WriteI
 use crate::command::by_value;
 use crate::keys::{
     ByIdKey, ChangeKey, ChunkKey, CondemnedKey, ContentKey, CurrentKey, DeleteKey, EntryMetaKey, GoneKey, HistoryKey, LockBelowKey,
-    LockExpiryKey, LockKey, ManifestKey, MetaValueKey, NameRest, NoteUserKey, PruneDueKey, RecycledKey, RepairKey, StampKey, StateKey,
-    SumsKey, TotalsKey, UploadExpiryKey, UserNoteKey, VersionByIdKey, VersionKey,
+    LockExpiryKey, LockKey, ManifestKey, MetaValueKey, NameRest, NoteUserKey, PruneDueKey, RepairKey, StampKey, StateKey, SumsKey,
+    TotalsKey, UploadExpiryKey, UserNoteKey, VersionByIdKey, VersionKey,
 };
 use crate::state::{chunk, lock, path, read};
 use crate::store::{Direction, Family, ReadState, StateError};
@@ -26,6 +28,7 @@ pub fn violations(state: &dyn ReadState) -> Result<Vec<String>, StateError> {
     check.contents()?;
     check.chunks()?;
     check.notes()?;
+    check.upkeep()?;
     let stored = read::get(state, &TotalsKey {})?.unwrap_or_default();
     if stored != check.totals {
         check.found.push(format!("totals are {stored:?}, recounted {:?}", check.totals));
@@ -63,19 +66,6 @@ impl Check<'_> {
         read::rows::<K>(self.state, &[], Direction::Forward).collect()
     }
 
-    /// What lies in a recycle bin waits there, and nothing else does.
-    fn bins(&mut self, by_id: &BTreeMap<EntryId, ByIdRecord>) -> Result<(), StateError> {
-        let rows = self.all::<RecycledKey>()?;
-        let count = rows.len();
-        for (key, ()) in rows {
-            let lies_there = by_id.get(&key.entry).is_some_and(|record| record.recycled_at == key.since.0);
-            self.hold(lies_there, || format!("entry {} waits in a recycle bin since {}, but does not lie there", key.entry, key.since));
-        }
-        let known = by_id.values().filter(|record| record.recycled_at != 0).count();
-        self.hold(count == known, || format!("{count} entries wait in recycle bins, {known} lie there"));
-        Ok(())
-    }
-
     fn tree(&mut self) -> Result<(), StateError> {
         let by_id: BTreeMap<EntryId, ByIdRecord> = self.all::<ByIdKey>()?.into_iter().map(|(key, record)| (key.entry, record)).collect();
         let mut members: BTreeMap<EntryId, Vec<CurrentRecord>> = BTreeMap::new();
@@ -106,7 +96,6 @@ impl Check<'_> {
         }
         let known_waiting = waiting.keys().filter(|entry| by_id.contains_key(*entry)).count();
         self.hold(known_waiting == waiting.len(), || "a file that is forgotten waits for pruning".to_owned());
-        self.bins(&by_id)?;
         self.history()?;
         let mut roots = vec![EntryId::ROOT];
         roots.extend(by_id.iter().filter(|(_, record)| record.parent.is_empty() || record.unlinked_at != 0).map(|(entry, _)| *entry));

@@ -112,6 +112,11 @@ impl Place {
         &self.workspace
     }
 
+    /// Its id.
+    pub(crate) fn id(&self) -> RecordId {
+        self.workspace_id
+    }
+
     /// The path as the user wrote it.
     pub(crate) fn path(&self) -> &UserPath {
         &self.path
@@ -138,11 +143,6 @@ impl Place {
     /// The workspace's root in the datasource's tree.
     pub(crate) fn root(&self) -> EntryPath {
         self.root.clone()
-    }
-
-    /// The folder whose recycle bin takes what is replaced or deleted here; none where that goes for good.
-    pub(crate) fn recycle_root(&self) -> Option<EntryPath> {
-        (!self.workspace.skip_recycle).then(|| self.root())
     }
 
     /// How many names of an entry path belong to the root.

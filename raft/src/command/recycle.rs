@@ -94,6 +94,10 @@ pub(super) fn empty(transaction: &mut Transaction<'_>, command: &EmptyBins) -> R
             }
             continue;
         };
+        // A bin that somebody gave another name is none: what lies there is kept.
+        if !lies_in_bin(transaction, &located)? {
+            continue;
+        }
         let is_old = command.seconds != 0 && key.since.0.saturating_add(command.seconds.saturating_mul(1_000_000)) <= transaction.stamp();
         let bin = located.chain.last().copied().unwrap_or(EntryId::ROOT);
         let held = transaction.get(&SumsKey { folder: bin })?.unwrap_or_default().bytes;
@@ -104,6 +108,11 @@ pub(super) fn empty(transaction: &mut Transaction<'_>, command: &EmptyBins) -> R
         }
     }
     Ok(Done { count, cursor, ..Done::default() })
+}
+
+fn lies_in_bin(transaction: &Transaction<'_>, located: &Located) -> Result<bool, StateError> {
+    let Some((folder, _)) = &located.place else { return Ok(false) };
+    Ok(transaction.get(&ByIdKey { entry: *folder })?.is_some_and(|record| record.name == BIN))
 }
 
 /// The path of something in the bin, below the recycle root.
