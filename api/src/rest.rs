@@ -10,11 +10,14 @@ use crate::error_code::{ErrorCode, Failure};
 pub(crate) mod batch;
 pub(crate) mod body;
 pub(crate) mod bulk;
+pub(crate) mod changes;
+pub(crate) mod datasources;
 pub(crate) mod frontend;
 pub(crate) mod jobs;
 pub(crate) mod messages;
 pub(crate) mod namespaces;
 pub(crate) mod node;
+pub(crate) mod policies;
 pub(crate) mod session;
 pub(crate) mod status;
 pub(crate) mod tokens;
@@ -23,6 +26,7 @@ pub(crate) mod user_meta;
 pub(crate) mod users;
 pub(crate) mod versions;
 pub(crate) mod wire;
+pub(crate) mod workspaces;
 
 use wire::RestFailure;
 
@@ -31,6 +35,13 @@ pub(crate) fn routes() -> Router<App> {
         .route("/frontend/session", post(session::session))
         .route("/frontend/state", get(frontend::state))
         .route("/config/discovery", get(frontend::discovery))
+        .route("/config/versioning", get(policies::list))
+        .route("/config/versioning/{uuid}", get(policies::get).post(policies::put).delete(policies::delete))
+        .route("/config/versioning/{uuid}/preview", post(policies::preview))
+        .route("/config/datasource", get(datasources::list))
+        .route("/config/datasource/{name}", get(datasources::get).post(datasources::change))
+        .route("/workspace", post(workspaces::list))
+        .route("/workspace/{slug}", put(workspaces::put).delete(workspaces::delete))
         .route("/tree/stat", get(tree::stat_root))
         .route("/tree/stat/", get(tree::stat_root))
         .route("/tree/stat/{*path}", get(tree::stat))
@@ -49,6 +60,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/tree/delete", post(tree::delete))
         .route("/tree/batch", post(batch::batch))
         .route("/tree/restore", post(tree::restore))
+        .route("/changes", get(changes::changes))
         .route("/jobs/user", post(jobs::list).put(jobs::control))
         .route("/jobs/user/{name}", put(jobs::start).post(jobs::start))
         .route("/auth/token/personal", post(tokens::create))

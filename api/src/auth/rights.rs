@@ -15,7 +15,7 @@ use skep_raft::wire::meta::v1::{Actor, QuotaLimit};
 use tokio::time::Instant;
 
 use crate::auth::authenticator::SignedIn;
-use crate::error_code::{ErrorCode, Failure};
+use crate::error_code::{ErrorCode, Failure, Heard};
 use crate::limits;
 use crate::service::place::Place;
 use crate::service::user_path::UserPath;
@@ -292,7 +292,7 @@ fn decide_value(view: &SystemView, who: &SignedIn, action: rights::Action, subje
         _ => false,
     };
     if hidden {
-        return Err(Failure::not_found(&subject.shown()));
+        return Err(Failure::not_found(&subject.shown()).heard(Heard::Always));
     }
     Err(Failure::new(ErrorCode::Forbidden, format!("{}: {reason}", subject.shown())))
 }

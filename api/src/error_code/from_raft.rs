@@ -4,7 +4,7 @@ use skep_raft::errors::{ProposeError, QueryError};
 use skep_raft::store::StateError;
 use skep_raft::wire::meta::v1::{Rejection, RejectionCode};
 
-use super::{ErrorCode, Failure};
+use super::{ErrorCode, Failure, Heard};
 use crate::ports::{BodyError, WriteError};
 
 impl From<QueryError> for Failure {
@@ -52,7 +52,7 @@ impl From<Rejection> for Failure {
     fn from(rejection: Rejection) -> Self {
         let (code, sentence) = sentence_of(rejection.code());
         let detail = if rejection.detail.is_empty() { sentence.to_owned() } else { format!("{sentence} ({})", rejection.detail) };
-        Self::new(code, detail)
+        Self::new(code, detail).heard(Heard::Already)
     }
 }
 

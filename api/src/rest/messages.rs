@@ -9,6 +9,7 @@ use super::wire::number;
 use crate::error_code::Failure;
 
 mod accounts;
+mod changes;
 mod jobs;
 mod user_meta;
 
@@ -16,6 +17,7 @@ pub(crate) use accounts::{
     AuthToken, DoneResponse, GrantRequest, PersonalTokenRequest, PersonalTokenResponse, PutUserRequest, SearchUserRequest, SessionRequest,
     SessionResponse, TokenMessage, TokensRequest, TokensResponse, UserMessage, UsersCollection,
 };
+pub(crate) use changes::{ChangeMessage, ChangedNode, ChangesResponse};
 pub(crate) use jobs::{
     ControlJobRequest, ControlJobResponse, JobMessage, JobsCollection, ListJobsRequest, StartJobRequest, StartJobResponse, TaskMessage,
 };

@@ -67,6 +67,9 @@ pub(crate) fn entry_node(entry: &Entry, place: &Place, writable: bool) -> TreeNo
     }
     let uuid = if place.is_workspace_root() {
         meta.extend(workspace_meta(&seen));
+        if let Some(sums) = &entry.sums {
+            meta.insert("ws_quota_usage".to_owned(), sums.bytes.to_string());
+        }
         seen.uuid()
     } else {
         EntryId::try_from(entry.entry.as_ref()).unwrap_or_default().to_string()
@@ -132,6 +135,12 @@ fn workspace_meta(seen: &SeenWorkspace) -> BTreeMap<String, String> {
     meta.insert("ws_description".to_owned(), text(&seen.record.description));
     meta.insert("ws_scope".to_owned(), text(seen.scope()));
     meta.insert("ws_root".to_owned(), "true".to_owned());
+    if seen.record.quota_bytes != 0 {
+        meta.insert("ws_quota".to_owned(), seen.record.quota_bytes.to_string());
+    }
+    if seen.record.skip_recycle {
+        meta.insert("ws_skip_recycle".to_owned(), "true".to_owned());
+    }
     meta
 }
 

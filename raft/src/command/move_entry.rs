@@ -6,12 +6,13 @@ use skep_placement::ids::EntryId;
 
 use super::note;
 use super::recycle::{self, Bin};
+use crate::state::feed::{self, Told};
 use crate::state::path::{self, Located};
 use crate::state::rejection::{Stop, id, refuse, text};
 use crate::state::transaction::Transaction;
 use crate::state::tree::{self, Parents, Target};
 use crate::state::{entry, limits, lock, precondition};
-use crate::wire::meta::v1::{Change, Done, MoveEntry, RejectionCode};
+use crate::wire::meta::v1::{Change, ChangeKind, Done, MoveEntry, RejectionCode};
 
 /// Moves an entry to a path.
 pub(super) fn apply(transaction: &mut Transaction<'_>, command: &MoveEntry) -> Result<Done, Stop> {
@@ -46,6 +47,7 @@ pub(super) fn apply(transaction: &mut Transaction<'_>, command: &MoveEntry) -> R
     let moved = tree::relink(transaction, &source, &target.folder, &target.name, Change::MovedAway)?;
     if command.restore {
         note::write(transaction, moved.entry, recycle::NOTE, None)?;
+        feed::tell_of(transaction, Told::staying(ChangeKind::Meta, &moved, false), recycle::NOTE);
     }
     let shown = entry::show(transaction.state(), &moved, false)?;
     Ok(Done { entry: Some(shown), created: target.existing.is_none(), final_path, ..Done::default() })

@@ -6,13 +6,17 @@ use skep_placement::ids::{ContentId, EntryId, VersionId};
 
 use super::put_file;
 use crate::keys::{Descending, VersionByIdKey, VersionKey};
+use crate::state::feed::{self, Told};
 use crate::state::path::{self, Located};
 use crate::state::rejection::{Stop, id, refuse, text};
 use crate::state::transaction::{Transaction, take};
 use crate::state::tree::{self, Parents};
 use crate::state::{content, entry, history, limits, lock, precondition, read};
 use crate::store::StateError;
-use crate::wire::meta::v1::{DeleteVersion, DescribeVersion, Done, RejectionCode, UseVersion, VersionRecord};
+use crate::wire::meta::v1::{ChangeKind, DeleteVersion, DescribeVersion, Done, RejectionCode, UseVersion, VersionRecord};
+
+/// What the feed calls a change of a file's versions that leaves the current one as it is.
+const VERSIONS: &str = "skep:versions";
 
 /// Makes a version's content the current one of a path again, as a new version.
 pub(super) fn use_again(transaction: &mut Transaction<'_>, command: &UseVersion) -> Result<Done, Stop> {
@@ -33,7 +37,11 @@ pub(super) fn use_again(transaction: &mut Transaction<'_>, command: &UseVersion)
         number: 0,
         author: Some(transaction.actor().clone()),
         created_at: stamp,
-        mtime: if command.keep_mtime { used.mtime } else { stamp },
+        mtime: match command.mtime {
+            0 if command.keep_mtime => used.mtime,
+            0 => stamp,
+            mtime => mtime,
+        },
         description: command.description.clone(),
         rights_index: transaction.rights_index(),
         ..used
@@ -64,6 +72,7 @@ pub(super) fn describe(transaction: &mut Transaction<'_>, command: &DescribeVers
     let (key, mut version) = find_of(transaction, &located, &command.version)?;
     version.description.clone_from(&command.description);
     transaction.put(&key, &version);
+    feed::tell_of(transaction, Told::staying(ChangeKind::Meta, &located, false), VERSIONS);
     let shown = entry::show(transaction.state(), &located, false)?;
     Ok(Done { entry: Some(shown), version: Some(version), ..Done::default() })
 }
@@ -77,6 +86,7 @@ pub(super) fn delete(transaction: &mut Transaction<'_>, command: &DeleteVersion)
         return Err(refuse(RejectionCode::AlreadyExists, "this is the current version: revert to another one first, or delete the file"));
     }
     drop_version(transaction, &key, &version)?;
+    feed::tell_of(transaction, Told::staying(ChangeKind::Meta, &located, false), VERSIONS);
     let shown = entry::show(transaction.state(), &located, false)?;
     Ok(Done { entry: Some(shown), version: Some(version), ..Done::default() })
 }

@@ -204,6 +204,7 @@ impl<'a> Builder<'a> {
             expected_length: Some(length),
             want_md5: entry.md5.len() == 16,
             request_id: context.request_id.to_string(),
+            from: context.remote.to_string(),
             rights_index: self.ends.target.index(),
         };
         let written = service.chunks().write(writing, body).await?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use skep_placement::chunk::FileHasher;
 use skep_placement::ids::EntryId;
 use skep_raft::handle::Proposed;
-use skep_raft::wire::meta::v1::{CopyEntry, DeleteEntry, Entry, MoveEntry, Precondition, TreeCommand, command, tree_command};
+use skep_raft::wire::meta::v1::{Command, CopyEntry, DeleteEntry, Entry, MoveEntry, Precondition, TreeCommand, command, tree_command};
 
 use super::across::Builder;
 use super::position::Position;
@@ -251,7 +251,8 @@ pub(super) async fn step<A: Action>(
         let index = proof.index_for_proposal(service.metadata(), service.now_micros(), deadline).await;
         let failure = match index {
             Ok(index) => {
-                let command = command_of(proof.actor(), index, what.clone(), &running.context());
+                // What is built hidden counts nowhere; the command that links it must fit.
+                let command = Command { quotas: proof.quotas(), ..command_of(proof.actor(), index, what.clone(), &running.context()) };
                 match service.metadata().propose(proof.subject().group(), command, deadline).await {
                     Ok(proposed) => return Ok(proposed),
                     Err(error) => Failure::from(error),
