@@ -180,6 +180,7 @@ impl<'a> Builder<'a> {
             of_version: entry.version.clone(),
             condition: Some(Precondition { must_not_exist: true, ..Precondition::default() }),
             keep_mtime: true,
+            mtime: entry.mtime,
             ..UseVersion::default()
         };
         match step(self.running, &self.ends.target, tree_command::What::UseVersion(command)).await {
