@@ -157,6 +157,7 @@ impl Service {
             of_version: was.version.clone(),
             condition: Some(Precondition { must_not_exist: true, ..Precondition::default() }),
             keep_mtime: true,
+            mtime: was.mtime,
             ..UseVersion::default()
         })
     }

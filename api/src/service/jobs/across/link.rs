@@ -22,13 +22,7 @@ impl Builder<'_> {
         let Err(failure) = linked else { return Ok(()) };
         let context = self.running.context();
         let there = self.running.service().stat_if_there(&mut self.ends.target, Default::default(), &context).await?;
-        if there.is_some_and(|there| entry_id(&there) == root) {
-            return Ok(());
-        }
-        if self.replacing.is_some() && failure.code != ErrorCode::Unknown {
-            self.discard().await;
-        }
-        Err(failure)
+        if there.is_some_and(|there| entry_id(&there) == root) { Ok(()) } else { Err(failure) }
     }
 
     /// What is there goes, if it is still what was seen, and what was built takes its place.
@@ -47,10 +41,13 @@ impl Builder<'_> {
     }
 
     /// Takes away what was built in vain. What cannot be taken away now hangs nowhere.
-    async fn discard(&self) {
+    pub(super) async fn discard(&self) {
         let command = DeleteEntry { path: Some(self.built_path(&[])), permanently: true, ..DeleteEntry::default() };
-        if let Err(failure) = step(self.running, &self.ends.target, tree_command::What::DeleteEntry(command)).await {
-            tracing::warn!(job = %self.running.id(), %failure, "what a job built in vain was not taken away");
+        match step(self.running, &self.ends.target, tree_command::What::DeleteEntry(command)).await {
+            Err(failure) if failure.code != ErrorCode::NotFound => {
+                tracing::warn!(job = %self.running.id(), %failure, "what a job built in vain was not taken away");
+            }
+            Ok(_) | Err(_) => {}
         }
     }
 
