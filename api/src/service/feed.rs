@@ -195,6 +195,7 @@ impl Follower {
             if self.proof.is_old() {
                 let deadline = self.context.continued().deadline();
                 self.proof.renew_in_place(self.service.metadata(), self.service.now_micros(), deadline).await?;
+                self.check_place()?;
             }
             if let Some(applied) = &mut applied {
                 applied.borrow_and_update();
@@ -245,6 +246,17 @@ impl Follower {
             Some(answer::What::Changes(page)) => Ok(page),
             other => Err(absent_or_fault(self.place(), other)),
         }
+    }
+
+    /// The workspace may have been given another root since it is followed. The view is as new as that of the last decision.
+    fn check_place(&self) -> Result<(), Failure> {
+        let (was, path) = (self.place(), self.place().path().clone());
+        let is = Place::find(&self.service.metadata().system_stale(), self.proof.who(), path)?;
+        if is.datasource() == was.datasource() && is.root() == was.root() && is.id() == was.id() {
+            return Ok(());
+        }
+        let why = format!("{}: the workspace leads elsewhere now; list it anew and follow it from now on", was.path());
+        Err(Failure::new(ErrorCode::Conflict, why))
     }
 
     fn group(&self) -> GroupId {
