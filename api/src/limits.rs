@@ -100,8 +100,18 @@ pub const LEFTOVER_BYTES: usize = 4 * 1024 * 1024;
 pub const LEFTOVER_WAIT: Duration = Duration::from_secs(1);
 /// Bytes of an `Idempotency-Key`.
 pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
+/// Files looked at by one question of a policy's preview.
+pub const PREVIEW_FILES: u32 = 1_000;
+/// Attributes that clients keep with a workspace.
+pub const WORKSPACE_ATTRIBUTES: usize = 64;
+/// Bytes of one of them.
+pub const WORKSPACE_ATTRIBUTE_BYTES: usize = 4_096;
 /// Steps of a batch.
 pub const BATCH_STEPS: usize = 10_000;
+/// Bytes of a value noted at an entry.
+pub const NOTE_BYTES: usize = 64 * 1024;
+/// Values that a search answers.
+pub const NOTES_FOUND: usize = 10_000;
 /// Datasources that are asked at once for an entry by its id.
 pub const DATASOURCES_ASKED: usize = 8;
 /// Lists of states in an If header, and states in each.

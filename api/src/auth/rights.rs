@@ -91,6 +91,14 @@ action!(
     /// Stop a job.
     ChangeJob
 );
+action!(
+    /// See what is noted under a namespace.
+    ReadNamespace
+);
+action!(
+    /// Note something under a namespace.
+    WriteNamespace
+);
 
 /// The cluster as a whole.
 #[derive(Clone, Copy, Debug)]
@@ -280,6 +288,7 @@ fn decide_value(view: &SystemView, who: &SignedIn, action: rights::Action, subje
     let hidden = match &resource {
         rights::Resource::Workspace(_) => !rights::decide(view, who.identity(), rights::Action::ReadTree, &resource)?.is_allowed(),
         rights::Resource::Job(_) => true,
+        rights::Resource::Namespace(_) => !rights::decide(view, who.identity(), rights::Action::ReadNamespace, &resource)?.is_allowed(),
         _ => false,
     };
     if hidden {

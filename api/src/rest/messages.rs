@@ -11,6 +11,7 @@ use crate::error_code::Failure;
 mod accounts;
 mod changes;
 mod jobs;
+mod user_meta;
 
 pub(crate) use accounts::{
     AuthToken, DoneResponse, GrantRequest, PersonalTokenRequest, PersonalTokenResponse, PutUserRequest, SearchUserRequest, SessionRequest,
@@ -19,6 +20,11 @@ pub(crate) use accounts::{
 pub(crate) use changes::{ChangeMessage, ChangedNode, ChangesResponse};
 pub(crate) use jobs::{
     ControlJobRequest, ControlJobResponse, JobMessage, JobsCollection, ListJobsRequest, StartJobRequest, StartJobResponse, TaskMessage,
+};
+pub(crate) use user_meta::{
+    BookmarksRequest, MetaNamesRequest, MetaValuesRequest, NamespaceCollection, NamespaceMessage, PolicyMessage, PutTagRequest,
+    SearchUserMetaRequest, TagsChangedResponse, TagsResponse, UpdateNamespacesRequest, UpdateUserMetaRequest, UpdateUserMetaResponse,
+    UserMetaCollection, UserMetaMessage,
 };
 
 /// An error.

@@ -55,7 +55,7 @@ impl Follower {
             match ask(&self.clients[at], &position).await {
                 Ok((StatusCode::OK, page)) => {
                     self.take(&page);
-                    position = page["Position"].as_str().unwrap().to_owned();
+                    page["Position"].as_str().unwrap().clone_into(&mut position);
                 }
                 Ok((StatusCode::SERVICE_UNAVAILABLE, _)) => {}
                 Ok((status, refused)) => panic!("{position} is refused: {status}: {refused}"),

@@ -11,4 +11,5 @@ mod history;
 mod kill;
 mod listing;
 mod power;
+mod prune;
 mod refusals;

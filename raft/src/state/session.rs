@@ -80,7 +80,7 @@ fn once(transaction: &mut Transaction<'_>, command: &Command) -> Result<What, St
     {
         return Ok(What::Done(done));
     }
-    let before = quota::before(transaction, &command.quotas)?;
+    let before = quota::before(transaction, command)?;
     stated::check(transaction, command)?;
     let what = command::apply(transaction, command)?;
     lock::check_fence_met(transaction, command)?;
