@@ -177,7 +177,6 @@ impl Service {
             steps.push(batch_step::What::CreateFolder(CreateFolder {
                 path: Some(path),
                 entry,
-                keep_mtime: true,
                 mtime: was.mtime,
                 ..CreateFolder::default()
             }));
