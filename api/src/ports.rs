@@ -53,6 +53,8 @@ pub struct WriteRequest {
     pub want_md5: bool,
     /// Of the request that caused it.
     pub request_id: String,
+    /// The client's address; written into the audit.
+    pub from: String,
     /// System index that the rights were decided at; carried by commands of a registered upload.
     pub rights_index: u64,
 }

@@ -2,10 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::missing_assert_message, reason = "the values compared say it")]
 
+#[path = "state_machine/audit.rs"]
+mod audit;
 #[path = "state_machine/broken.rs"]
 mod broken;
 #[path = "state_machine/collection.rs"]
 mod collection;
+#[path = "state_machine/feed.rs"]
+mod feed;
 #[path = "state_machine/fuzz.rs"]
 mod fuzz;
 #[path = "state_machine/group.rs"]
@@ -32,6 +36,10 @@ mod quotas;
 mod reading;
 #[path = "state_machine/repeat.rs"]
 mod repeat;
+#[path = "state_machine/replaced.rs"]
+mod replaced;
+#[path = "state_machine/replayed.rs"]
+mod replayed;
 #[path = "state_machine/restore_model.rs"]
 mod restore_model;
 #[path = "state_machine/script.rs"]

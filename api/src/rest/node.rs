@@ -49,10 +49,9 @@ pub(crate) fn workspace_node(seen: &SeenWorkspace) -> TreeNode {
 /// An entry at a place. The root of a workspace also says what the workspace is.
 pub(crate) fn entry_node(entry: &Entry, place: &Place, writable: bool) -> TreeNode {
     let seen = SeenWorkspace { record: place.workspace().clone(), writable };
-    let mut meta = context_meta(&seen);
-    for noted in &entry.meta {
-        meta.insert(noted.namespace.clone(), noted.json.clone());
-    }
+    // What is noted comes first: it never stands for what the server itself says.
+    let mut meta: BTreeMap<String, String> = entry.meta.iter().map(|noted| (noted.namespace.clone(), noted.json.clone())).collect();
+    meta.extend(context_meta(&seen));
     let folder = is_folder(entry);
     let name = place.path().last().unwrap_or_default();
     meta.insert("name".to_owned(), text(name));

@@ -174,6 +174,7 @@ impl Service {
             expected_length: request.expected_length,
             want_md5: request.expected_md5.is_some(),
             request_id: context.request_id.to_string(),
+            from: context.remote.to_string(),
             rights_index: proof.index(),
         };
         let counted: ByteStream = Box::pin(body.inspect(|piece| {
@@ -247,10 +248,15 @@ impl Service {
 
     /// Why the content of a version that was there cannot be had.
     pub(crate) fn pruned(&self, place: &Place) -> Failure {
-        let view = self.metadata().system_stale();
-        let policy = view.datasource(place.datasource()).ok().flatten().and_then(|datasource| view.policy_of(&datasource).ok());
-        let policy = policy.map_or_else(String::new, |policy| format!(" by the versioning policy {:?}", policy.name));
+        let policy = self.policy_of(place.datasource()).map_or_else(String::new, |name| format!(" by the versioning policy {name:?}"));
         Failure::new(ErrorCode::Gone, format!("{}: this content is not kept any more{policy}", place.path()))
+    }
+
+    /// The name of the policy by which the contents of a datasource go.
+    pub(crate) fn policy_of(&self, datasource: DatasourceId) -> Option<String> {
+        let view = self.metadata().system_stale();
+        let policy = view.datasource(datasource).ok().flatten().and_then(|datasource| view.policy_of(&datasource).ok());
+        policy.map(|policy| policy.name)
     }
 
     async fn ask_content(
@@ -281,7 +287,7 @@ impl Service {
 }
 
 /// Whether a condition can hold for an entry as it was seen; a quick look that saves reading a body in vain.
-fn may_hold(condition: &Precondition, entry: &Entry) -> bool {
+pub(super) fn may_hold(condition: &Precondition, entry: &Entry) -> bool {
     let matches_any = condition.etags_any.is_empty() || condition.etags_any.contains(&entry.etag);
     !condition.must_not_exist && matches_any && !condition.etags_none.contains(&entry.etag)
 }

@@ -124,7 +124,8 @@ impl Service {
         }
         if page.total > u64::try_from(page.differences.len()).unwrap_or(u64::MAX) {
             let why = format!(
-                "{}: {} entries differ from then, more than the {} that one change may touch; restore its folders one by one",
+                "{}: {} entries differ from then, more than the {} that one change may touch; begin the job restore-instant, or restore the \
+                 folders of a workspace one by one",
                 place.path(),
                 page.total,
                 limits::BATCH_STEPS

@@ -5,6 +5,7 @@
 mod basics;
 mod drain;
 mod failpoints;
+mod feed;
 mod full;
 mod history;
 mod kill;

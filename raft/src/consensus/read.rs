@@ -12,10 +12,10 @@ use super::directory::Directory;
 use super::limits;
 use super::replica::Replica;
 use crate::errors::QueryError;
-use crate::query::answer;
+use crate::query;
 use crate::store::ReadState;
 use crate::system_view::SystemView;
-use crate::wire::meta::v1::{Answer, Query};
+use crate::wire::meta::v1::{Answer, Query, answer};
 use crate::wire::raft::v1::metadata_client::MetadataClient;
 use crate::wire::raft::v1::{QueryRequest, Status};
 
@@ -67,11 +67,19 @@ impl Context {
 
     /// Answers a question from the replica here.
     pub(crate) async fn query_here(&self, replica: Arc<Replica>, query: Query, deadline: Instant) -> Result<Answer, QueryError> {
+        let generation = self.generation(replica.group);
         let state = fresh_state(&replica, deadline).await?;
         let kind = replica.kind;
-        let answered = tokio::task::spawn_blocking(move || answer(state.as_ref(), kind, &query)).await;
+        let answered = tokio::task::spawn_blocking(move || query::answer(state.as_ref(), kind, &query)).await;
         match answered {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(mut answer)) => {
+                if let Some(answer::What::Changes(page)) = &mut answer.what {
+                    // A state of one generation must not be told as that of another.
+                    let known = generation.filter(|generation| self.generation(replica.group) == Some(*generation));
+                    page.generation = known.ok_or_else(|| QueryError::unavailable("the group was recovered meanwhile"))?.0;
+                }
+                Ok(answer)
+            }
             Ok(Err(error)) => {
                 (self.options.on_fatal)(&format!("cannot read the state of group {}: {error}", replica.group));
                 Err(QueryError::unavailable(error.to_string()))

@@ -68,7 +68,7 @@ fn execute(transaction: &mut Transaction<'_>, command: &Command) -> Result<Outco
         }
         Err(Stop::Failed(error)) => return Err(error),
     };
-    audit::line(transaction, command, &what);
+    audit::lines(transaction, command, &what)?;
     transaction.keep();
     Ok(outcome(transaction, what))
 }

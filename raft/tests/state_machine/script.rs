@@ -149,7 +149,7 @@ pub(crate) fn change(group: &mut Group, line: &str) -> tree_command::What {
             bin: group.id(),
             expected: words.value("expected").map_or_else(bytes::Bytes::new, |number| id(number.parse().unwrap())),
             restore: words.has("restore"),
-            target_condition: None,
+            ..MoveEntry::default()
         }),
         "cp" => tree_command::What::CopyEntry(CopyEntry {
             from: path(first),

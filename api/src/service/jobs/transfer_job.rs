@@ -38,11 +38,16 @@ pub(super) struct Ends {
 pub(super) async fn run(running: &Running, kind: JobKind) -> Result<(), Failure> {
     let parameters = TransferParameters::from_json(&running.job.parameters_json)?;
     let items = parameters.nodes.len();
+    let mut went_elsewhere = false;
     while let Some(node) = parameters.nodes.get(running.position().item) {
         let position = running.position();
         running.show(permille(position.item, items), format!("item {} of {items}: {node}", position.item + 1));
         item(running, kind, &parameters, node).await.map_err(|failure| failure.at(node))?;
+        went_elsewhere |= running.position().linked;
         running.reach(position.next_item());
+    }
+    if went_elsewhere && kind == JobKind::Move {
+        running.show(1_000, "done; what went to another datasource has its notes there, but not its older versions".to_owned());
     }
     Ok(())
 }
@@ -158,7 +163,8 @@ fn numbered(name: &str, number: u32, is_folder: bool) -> String {
 async fn take(running: &Running, ends: &mut Ends, source: &Entry, position: &mut Position) -> Result<(), Failure> {
     running.service().ensure_home(&mut ends.target, &running.context()).await?;
     let same = ends.source.subject().datasource() == ends.target.subject().datasource();
-    if same && !position.stepwise {
+    // What lies in the past is made again entry by entry, as it was.
+    if same && !position.stepwise && ends.source.subject().instant() == 0 {
         let done = if ends.leaving.is_some() {
             move_at_once(running, ends, source).await
         } else {
