@@ -43,11 +43,12 @@ pub(super) fn diff(state: &dyn ReadState, query: &DiffQuery) -> Result<Found, St
     if was.is_none() && is.is_none() {
         return Ok(absent(way.len()));
     }
-    if let Some(one) = is.as_ref().or(was.as_ref()) {
-        walk.root = read::stored_id(&one.entry, "an entry id")?;
-    }
     if let Some(is) = &is {
+        walk.root = read::stored_id(&is.entry, "an entry id")?;
         walk.page.folder = Some(entry::show_record(state, Some((parent.entry, name)), is, false)?);
+    } else {
+        // What was there hangs elsewhere now, where it may be anybody's: nothing has moved within.
+        walk.moves = false;
     }
     walk.pair(was, is)?;
     Ok(Found::Diff(walk.page))
