@@ -114,3 +114,6 @@ pub const LOCK_SECONDS: u64 = 600;
 pub const LOCK_SECONDS_MAX: u64 = 7 * 24 * 3_600;
 /// Seconds of a content lock: whoever edits takes it anew.
 pub const CONTENT_LOCK_SECONDS: u64 = 24 * 3_600;
+
+/// A request that took longer is logged also if it went well.
+pub const SLOW_REQUEST: Duration = Duration::from_secs(2);
