@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use skep_raft::handle::Metadata;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::authenticator::{Asking, Authenticator};
 use crate::auth::credentials::Credentials;
-use crate::error_code::Failure;
+use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
 use crate::ports::{ChunkIo, Clock, NodePort, Random};
+use crate::refusals::Refusals;
 use crate::request_context::RequestContext;
 use crate::service::{Parts, Service};
 
@@ -75,6 +77,8 @@ struct Inner {
     authenticator: Authenticator,
     options: AppOptions,
     draining: CancellationToken,
+    feeds: Arc<Semaphore>,
+    refusals: Refusals,
 }
 
 impl App {
@@ -84,7 +88,9 @@ impl App {
         let AppParts { metadata, chunks, node, clock, random } = parts;
         let authenticator = Authenticator::new(Arc::clone(&clock), random.as_ref());
         let service = Service::from_parts(Parts { metadata, chunks, node, clock, random });
-        Self { inner: Arc::new(Inner { service, authenticator, options, draining: CancellationToken::new() }) }
+        let (draining, feeds) = (CancellationToken::new(), Arc::new(Semaphore::new(limits::FEEDS_OPEN)));
+        let refusals = Refusals::new(service.metadata().clone());
+        Self { inner: Arc::new(Inner { service, authenticator, options, draining, feeds, refusals }) }
     }
 
     /// The use cases, for the node's worker and its shell.
@@ -107,6 +113,26 @@ impl App {
         &self.inner.draining
     }
 
+    /// Counts a stream, socket or waiting request for changes as open until the permit is dropped.
+    pub(crate) fn open_feed(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        Arc::clone(&self.inner.feeds).try_acquire_owned().map_err(|_all_taken| {
+            let why = format!("{} streams of changes are open on this node; try again, or at another node", limits::FEEDS_OPEN);
+            Failure::new(ErrorCode::TooBusy, why)
+        })
+    }
+
+    /// Waits until every stream and socket has ended; after the node has begun to stop.
+    pub(crate) async fn feeds_closed(&self) {
+        let all = u32::try_from(limits::FEEDS_OPEN).expect("a constant below 4 G");
+        let _all = self.inner.feeds.acquire_many(all).await.expect("the semaphore is never closed");
+    }
+
+    /// Refusals on their way into the audit.
+    #[must_use]
+    pub fn refusals(&self) -> &Refusals {
+        &self.inner.refusals
+    }
+
     pub(crate) fn random(&self) -> &dyn Random {
         self.inner.service.random()
     }
@@ -119,11 +145,13 @@ impl App {
     /// Who has these credentials, over a view read for this request.
     pub(crate) async fn caller_by(&self, credentials: &Credentials, context: &RequestContext) -> Result<Caller, Failure> {
         if matches!(credentials, Credentials::None) {
-            return Err(Failure::new(crate::error_code::ErrorCode::Unauthorized, "sign in first"));
+            return Err(Failure::new(ErrorCode::Unauthorized, "sign in first"));
         }
+        context.asked_as(credentials.login());
         let view = self.service().metadata().system(context.deadline()).await?;
         let asking = Asking { view: &view, remote: context.remote };
         let who = self.authenticator().sign_in(credentials, asking).await?;
+        context.asked_by(who.actor());
         if let Err(failure) = self.service().extend_if_sliding(&who, &view, context).await {
             // The token is good now; it is extended at one of its next uses.
             tracing::debug!(%failure, "a sliding token was not extended");
@@ -139,9 +167,11 @@ impl App {
         password: &crate::auth::secret::Secret,
         context: &RequestContext,
     ) -> Result<Caller, Failure> {
+        context.asked_as(login);
         let view = self.service().metadata().system(context.deadline()).await?;
         let asking = Asking { view: &view, remote: context.remote };
         let who = self.authenticator().by_password(login, password, asking).await?;
+        context.asked_by(who.actor());
         Ok(Caller::new(self.clone(), Arc::new(who), view, context.continued()))
     }
 }

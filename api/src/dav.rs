@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::app::{App, Caller};
 use crate::error_code::{ErrorCode, Failure};
+use crate::refusals::Refused;
 use crate::request_context::RequestContext;
 use crate::rest::wire::log;
 use crate::service::user_path::UserPath;
@@ -101,6 +102,7 @@ pub(crate) fn refused(failure: &Failure, method: &Method) -> Response {
     if status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static(ALLOWED));
     }
+    response.extensions_mut().insert(Refused(failure.clone()));
     response
 }
 

@@ -255,6 +255,26 @@ impl ErrorCode {
         }
     }
 
+    /// True for what somebody wanted and was refused: by rights, by a condition, a lock or a limit. Not for what is malformed, missing or failed.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::Unauthorized
+                | Self::TooManyAttempts
+                | Self::Forbidden
+                | Self::AlreadyExists
+                | Self::IntoItself
+                | Self::NotEmpty
+                | Self::PreconditionFailed
+                | Self::QuotaExceeded
+                | Self::LimitReached
+                | Self::Locked
+                | Self::LockLost
+                | Self::NoSpace
+        )
+    }
+
     /// When to try again, where the failure does not say itself.
     fn retry_after_default(self) -> Option<Duration> {
         match self {
@@ -274,13 +294,26 @@ pub struct Failure {
     pub detail: String,
     /// When to try again.
     pub retry_after: Option<Duration>,
+    /// What the audit has of it.
+    pub(crate) heard: Heard,
+}
+
+/// What the audit has of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Nothing; it gets a line if the code is that of a refusal.
+    ByCode,
+    /// Nothing; it gets a line whatever the code is.
+    Always,
+    /// The group that refused the command has written the line.
+    Already,
 }
 
 impl Failure {
     /// A failure of that kind with a sentence for the client.
     #[must_use]
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), retry_after: code.retry_after_default() }
+        Self { code, detail: detail.into(), retry_after: code.retry_after_default(), heard: Heard::ByCode }
     }
 
     /// The same with a time to try again after.
@@ -297,6 +330,12 @@ impl Failure {
             self.detail = format!("{place}: {}", self.detail);
         }
         self
+    }
+
+    /// The same, of which the audit is to hear this.
+    #[must_use]
+    pub(crate) fn heard(self, heard: Heard) -> Self {
+        Self { heard, ..self }
     }
 
     /// `Retry-After` in whole seconds, at least one.

@@ -100,8 +100,18 @@ pub const LEFTOVER_BYTES: usize = 4 * 1024 * 1024;
 pub const LEFTOVER_WAIT: Duration = Duration::from_secs(1);
 /// Bytes of an `Idempotency-Key`.
 pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
+/// Files looked at by one question of a policy's preview.
+pub const PREVIEW_FILES: u32 = 1_000;
+/// Attributes that clients keep with a workspace.
+pub const WORKSPACE_ATTRIBUTES: usize = 64;
+/// Bytes of one of them.
+pub const WORKSPACE_ATTRIBUTE_BYTES: usize = 4_096;
 /// Steps of a batch.
 pub const BATCH_STEPS: usize = 10_000;
+/// Bytes of a value noted at an entry.
+pub const NOTE_BYTES: usize = 64 * 1024;
+/// Values that a search answers.
+pub const NOTES_FOUND: usize = 10_000;
 /// Datasources that are asked at once for an entry by its id.
 pub const DATASOURCES_ASKED: usize = 8;
 /// Lists of states in an If header, and states in each.
@@ -112,6 +122,44 @@ pub const LOCK_TOKENS: usize = 256;
 pub const LOCK_SECONDS: u64 = 600;
 /// Seconds of the longest lock.
 pub const LOCK_SECONDS_MAX: u64 = 7 * 24 * 3_600;
+/// Changes in one answer of the feed, and rows of it that one look of the group passes over.
+pub const FEED_CHANGES: u32 = 1_000;
+/// Pages of the feed that one request looks at before it answers.
+pub const FEED_PAGES: u32 = 10;
+/// Changes in an answer of the feed whose client names no number.
+pub const FEED_CHANGES_DEFAULT: u32 = 100;
+/// Longest wait of a request for the next change.
+pub const FEED_WAIT: Duration = Duration::from_secs(60);
+/// How often an open stream of changes says where it stands when nothing happens.
+pub const FEED_SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// Between two looks for changes while many come.
+pub const FEED_PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks for changes on a node without a replica that would tell.
+pub const FEED_LOOK: Duration = Duration::from_secs(1);
+/// Open streams, sockets and waiting requests for changes on a node.
+pub const FEEDS_OPEN: usize = 1_024;
+/// Bytes of a message from a client of the event socket.
+pub const SOCKET_MESSAGE_BYTES: usize = 2_048;
+/// How long a client of the event socket may take to say who it is.
+pub const SOCKET_SUBSCRIBE_WAIT: Duration = Duration::from_secs(30);
+/// How long a client of the event socket may be silent, also to pings, and how long it may go on unsubscribed.
+pub const SOCKET_SILENCE: Duration = Duration::from_secs(60);
+/// How long sending to a client of the event socket may take.
+pub const SOCKET_SEND_WAIT: Duration = Duration::from_secs(30);
+/// Events of a socket that wait to be sent.
+pub const SOCKET_EVENTS: usize = 64;
+/// Workspaces that one event socket follows.
+pub const SOCKET_WORKSPACES: usize = 64;
+/// Refusals that wait for the audit on a node; more are dropped and counted.
+pub const REFUSALS_WAITING: usize = 4_096;
+/// Refusals that one command writes into the audit.
+pub const REFUSALS_PER_COMMAND: usize = 256;
+/// Bytes of a text in such a refusal.
+pub const REFUSAL_TEXT_BYTES: usize = 1_024;
+/// How often waiting refusals are written into the audit.
+pub const REFUSALS_WRITTEN: Duration = Duration::from_secs(1);
+/// How long the last waiting refusals may take at a stop.
+pub const REFUSALS_LAST_WAIT: Duration = Duration::from_secs(4);
 /// Seconds of a content lock: whoever edits takes it anew.
 pub const CONTENT_LOCK_SECONDS: u64 = 24 * 3_600;
 

@@ -12,6 +12,7 @@ const CONNECTIONS: &str = "skep_api_connections";
 const SIGN_INS: &str = "skep_api_sign_ins_total";
 const JOBS_RUNNING: &str = "skep_api_jobs_running";
 const JOBS_ENDED: &str = "skep_api_jobs_ended_total";
+const REFUSALS: &str = "skep_api_refusals_total";
 
 /// Gives every metric its help text; called once by the node.
 pub fn describe() {
@@ -23,6 +24,7 @@ pub fn describe() {
     describe_counter!(SIGN_INS, "Checked credentials, by kind and result.");
     describe_gauge!(JOBS_RUNNING, "Jobs this node works on.");
     describe_counter!(JOBS_ENDED, "Jobs this node has ended, by result.");
+    describe_counter!(REFUSALS, "Refusals decided before any command, by whether the audit has them.");
 }
 
 /// The faces a request can come in by.
@@ -34,6 +36,8 @@ pub enum Face {
     Dav,
     /// The web page.
     Web,
+    /// `/ws`
+    Socket,
     /// Health, metrics, documents.
     Other,
 }
@@ -46,6 +50,7 @@ impl Face {
             Some("a") => Self::Rest,
             Some("dav") => Self::Dav,
             Some("" | "web") => Self::Web,
+            Some("ws") => Self::Socket,
             _ => Self::Other,
         }
     }
@@ -55,6 +60,7 @@ impl Face {
             Self::Rest => "rest",
             Self::Dav => "dav",
             Self::Web => "web",
+            Self::Socket => "ws",
             Self::Other => "other",
         }
     }
@@ -127,6 +133,12 @@ pub(crate) fn job_ended(result: &'static str) {
     counter!(JOBS_ENDED, "result" => result).increment(1);
 }
 
+/// Counts refusals that the audit has got, or that were dropped on the way.
+pub(crate) fn refusals(audited: bool, count: usize) {
+    let count = u64::try_from(count).unwrap_or(u64::MAX);
+    counter!(REFUSALS, "audit" => if audited { "written" } else { "dropped" }).increment(count);
+}
+
 #[cfg(test)]
 mod tests {
     use super::Face;
@@ -138,6 +150,7 @@ mod tests {
             ("/dav/x", Face::Dav),
             ("/", Face::Web),
             ("/web/browse/x", Face::Web),
+            ("/ws/event", Face::Socket),
             ("/metrics", Face::Other),
         ] {
             assert_eq!(Face::of_path(path), face, "{path}");

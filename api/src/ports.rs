@@ -53,6 +53,8 @@ pub struct WriteRequest {
     pub want_md5: bool,
     /// Of the request that caused it.
     pub request_id: String,
+    /// The client's address; written into the audit.
+    pub from: String,
     /// System index that the rights were decided at; carried by commands of a registered upload.
     pub rights_index: u64,
 }
@@ -205,6 +207,10 @@ pub struct ClusterStatus {
     pub below_profile: u64,
     /// Plaintext bytes of chunks that no content names and that wait for collection.
     pub awaiting_collection_bytes: u64,
+    /// Logical bytes of what was deleted for good and is kept until history has passed it.
+    pub unlinked_bytes: u64,
+    /// Quotas of workspaces and users with what is used of them; the first hundred.
+    pub quotas: Vec<QuotaStatus>,
     /// Jobs that have not ended.
     pub jobs: Vec<JobStatus>,
     /// What a person should know now, a sentence each: what is not protected, what is missing.
@@ -308,7 +314,42 @@ pub struct DatasourceStatus {
     pub stored_bytes: u64,
     /// Live chunks.
     pub chunks: u64,
-    /// Its group answered; the numbers above are zero if not.
+    /// Its group answered; the numbers of the group are zero if not.
+    pub available: bool,
+    /// Versions of files, the current ones counted.
+    pub versions: u64,
+    /// Plaintext bytes of chunks that no content names and that wait for collection.
+    pub condemned_bytes: u64,
+    /// Logical bytes of what was deleted for good and is kept until history has passed it.
+    pub unlinked_bytes: u64,
+    /// Locks, with those that have ended and were not swept yet.
+    pub locks: u64,
+    /// Stored bytes at most; 0: no limit.
+    pub quota_bytes: u64,
+    /// Entries at most; 0: no limit.
+    pub quota_entries: u64,
+    /// The name of the versioning policy in force.
+    pub policy: String,
+}
+
+/// A quota of a workspace, or of a user in a workspace with a folder for each.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct QuotaStatus {
+    /// workspace or user: whose quota it is.
+    pub kind: String,
+    /// The slug of the workspace.
+    pub workspace: String,
+    /// The user whose own folder it is; empty: the workspace's root.
+    pub login: String,
+    /// Logical bytes of current versions.
+    pub used_bytes: u64,
+    /// Logical bytes at most; 0: no limit.
+    pub quota_bytes: u64,
+    /// Files and folders.
+    pub used_entries: u64,
+    /// Files and folders at most; 0: no limit.
+    pub quota_entries: u64,
+    /// The datasource answered; what is used is zero if not.
     pub available: bool,
 }
 

@@ -1,14 +1,14 @@
 //! What belongs to one request in every layer: its id, where it came from, and how long it may wait for metadata.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::time::Instant;
 
 use http::HeaderMap;
 use skep_placement::chunk::FileHasher;
 use skep_placement::ids::RecordId;
-use skep_raft::wire::meta::v1::{Command, Idempotency};
+use skep_raft::wire::meta::v1::{Actor, Command, Idempotency};
 
 use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
@@ -33,7 +33,17 @@ pub struct RequestContext {
     pub repeatable: Option<Arc<Repeatable>>,
     /// What the client says of locks and states; goes with each change of a tree.
     pub stated: Arc<Stated>,
+    asker: Arc<Asker>,
     waits_until: Instant,
+}
+
+/// Who asks, as far as the request has come; for the audit.
+#[derive(Debug, Default)]
+struct Asker {
+    /// The login that came with the credentials, which may be anybody's; empty for a token.
+    said: OnceLock<String>,
+    /// Who signed in.
+    is: OnceLock<Actor>,
 }
 
 /// A request that a client may send again: its key, and a hash of what was asked for.
@@ -93,7 +103,35 @@ impl RequestContext {
     /// A request that begins now.
     #[must_use]
     pub fn new(request_id: Arc<str>, remote: IpAddr) -> Self {
-        Self { request_id, remote, repeatable: None, stated: Arc::default(), waits_until: Instant::now() + limits::METADATA_WAIT }
+        Self {
+            request_id,
+            remote,
+            repeatable: None,
+            stated: Arc::default(),
+            asker: Arc::default(),
+            waits_until: Instant::now() + limits::METADATA_WAIT,
+        }
+    }
+
+    /// Notes that credentials came, under this login.
+    pub(crate) fn asked_as(&self, login: &str) {
+        self.asker.said.get_or_init(|| login.to_owned());
+    }
+
+    /// Notes who signed in.
+    pub(crate) fn asked_by(&self, actor: Actor) {
+        self.asker.is.get_or_init(|| actor);
+    }
+
+    /// Who asks, or says so; none where no credentials came.
+    pub(crate) fn asker(&self) -> Option<Actor> {
+        let is = self.asker.is.get().cloned();
+        is.or_else(|| self.asker.said.get().map(|login| Actor { login: login.clone(), ..Actor::default() }))
+    }
+
+    /// Whether somebody has signed in.
+    pub(crate) fn is_signed_in(&self) -> bool {
+        self.asker.is.get().is_some()
     }
 
     /// The same request, which the client may send again.

@@ -10,11 +10,12 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use http::header::{CONNECTION, HOST, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Version};
+use http::{HeaderValue, Method, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use percent_encoding::percent_decode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -27,8 +28,9 @@ use tracing::Instrument;
 
 use crate::app::{App, remote_or_unspecified};
 use crate::metrics::{Face, OpenConnection};
+use crate::refusals::Refused;
 use crate::request_context::{REQUEST_ID_HEADER, Repeatable, RequestContext, request_id};
-use crate::{dav, health, limits, metrics, openapi, rest, web};
+use crate::{dav, health, limits, metrics, openapi, rest, web, ws};
 
 /// Limits of the server.
 #[derive(Clone, Debug)]
@@ -78,6 +80,7 @@ pub fn routes(app: App) -> Router {
         .nest("/n", rest::versions::routes().fallback(rest::unknown).method_not_allowed_fallback(rest::wrong_method))
         .merge(dav::routes())
         .merge(web::routes())
+        .merge(ws::routes())
         .merge(health::routes())
         .merge(openapi::routes())
         .fallback(web::unknown)
@@ -86,7 +89,7 @@ pub fn routes(app: App) -> Router {
         .with_state(app)
 }
 
-/// Serves until `shutdown` is cancelled, then takes no new connection, answers what is open, and returns.
+/// Serves until `shutdown` is cancelled, then takes no new connection, answers what is open, writes what was refused into the audit, and returns.
 pub async fn serve(
     options: ServerOptions,
     listener: TcpListener,
@@ -101,6 +104,12 @@ pub async fn serve(
         graceful: GracefulShutdown::new(),
         permits: Arc::new(Semaphore::new(options.connections)),
     };
+    let answered = CancellationToken::new();
+    let mut audit = JoinSet::new();
+    audit.spawn({
+        let (app, answered) = (app.clone(), answered.clone());
+        async move { app.refusals().run(answered).await }
+    });
     let mut connections = JoinSet::new();
     server.accept_until(&listener, &mut connections, shutdown.cancelled()).await;
     app.draining().cancel();
@@ -112,9 +121,17 @@ pub async fn serve(
     let drained = timeout(options.drain_wait, async {
         graceful.shutdown().await;
         while connections.join_next().await.is_some() {}
+        // Sockets have left their connections.
+        app.feeds_closed().await;
     })
     .await;
     connections.shutdown().await;
+    answered.cancel();
+    while let Some(ended) = audit.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "the writer of refusals has failed");
+        }
+    }
     if drained.is_ok() { Drained::All } else { Drained::CutSome }
 }
 
@@ -207,17 +224,15 @@ async fn with_context(State(app): State<App>, mut request: Request, next: Next) 
     let sent = request.headers().get(REQUEST_ID_HEADER).and_then(|value| value.to_str().ok());
     let id = request_id(sent, app.random());
     let remote = remote_or_unspecified(request.extensions().get::<SocketAddr>().map(SocketAddr::ip));
-    let asked = [request.method().as_str().as_bytes(), request.uri().to_string().as_bytes(), destination(&request)].map(<[u8]>::to_vec);
-    let asked: Vec<&[u8]> = asked.iter().map(Vec::as_slice).collect();
-    let context = match Repeatable::of(request.headers(), &asked) {
+    let (method, uri, target) = (request.method().clone(), request.uri().clone(), destination(&request).to_vec());
+    let context = match Repeatable::of(request.headers(), &[method.as_str().as_bytes(), uri.to_string().as_bytes(), &target]) {
         Ok(repeatable) => RequestContext::new(Arc::clone(&id), remote).repeatable(repeatable),
         Err(failure) => return rest::wire::RestFailure(failure).into_response(),
     };
-    request.extensions_mut().insert(context);
+    request.extensions_mut().insert(context.clone());
     name_host(&mut request);
-    let draining = app.draining().clone();
-    let face = Face::of_path(request.uri().path());
-    let span = tracing::info_span!("request", request_id = %id, method = %request.method(), path = %request.uri().path(), remote = %remote);
+    let face = Face::of_path(uri.path());
+    let span = tracing::info_span!("request", request_id = %id, method = %method, path = %uri.path(), remote = %remote);
     let mut response = async move {
         let response = next.run(request).await;
         let (status, took) = (response.status().as_u16(), begun.elapsed());
@@ -233,9 +248,12 @@ async fn with_context(State(app): State<App>, mut request: Request, next: Next) 
     }
     .instrument(span)
     .await;
-    let is_draining = draining.is_cancelled();
+    if let Some(Refused(failure)) = response.extensions_mut().remove() {
+        app.refusals().note(&failure, &context, subject_of(&method, &uri, &target));
+    }
+    let is_switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
-    if is_draining && version <= Version::HTTP_11 {
+    if app.draining().is_cancelled() && version <= Version::HTTP_11 && !is_switching {
         // Who keeps a connection open learns in time to open the next one elsewhere; HTTP/2 has its own word for that.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -244,6 +262,16 @@ async fn with_context(State(app): State<App>, mut request: Request, next: Next) 
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// What a request wants, for the audit: its method and path. What stands behind a question mark may be a secret.
+fn subject_of(method: &Method, uri: &Uri, target: &[u8]) -> String {
+    let decoded = |bytes: &[u8]| percent_decode(bytes).decode_utf8_lossy().into_owned();
+    let mut subject = format!("{method} {}", decoded(uri.path().as_bytes()));
+    if !target.is_empty() {
+        subject += &format!(" to {}", decoded(target));
+    }
+    subject
 }
 
 /// Where a WebDAV request copies or moves to.

@@ -21,6 +21,7 @@ use crate::auth::token;
 use crate::download::{Disposition, Wanted, answer};
 use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
+use crate::refusals::Refused;
 use crate::request_context::RequestContext;
 use crate::rest::body::read_whole;
 use crate::rest::tree::is_writable;
@@ -101,6 +102,7 @@ impl IntoResponse for WebFailure {
         if let Some(seconds) = self.0.retry_after_seconds() {
             response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        response.extensions_mut().insert(Refused(self.0));
         response
     }
 }

@@ -165,8 +165,11 @@ calls! {
     create_join_token: CreateJoinTokenRequest -> CreateJoinTokenReply;
     list_datasources: ListDatasourcesRequest -> ListDatasourcesReply;
     create_datasource: CreateDatasourceRequest -> CreateDatasourceReply;
+    change_datasource: ChangeDatasourceRequest -> ChangeDatasourceReply;
+    list_policies: ListPoliciesRequest -> ListPoliciesReply;
     list_workspaces: ListWorkspacesRequest -> ListWorkspacesReply;
     create_workspace: CreateWorkspaceRequest -> CreateWorkspaceReply;
+    change_workspace: ChangeWorkspaceRequest -> ChangeWorkspaceReply;
     delete_workspace: DeleteWorkspaceRequest -> DeleteWorkspaceReply;
     grant: GrantRequest -> GrantReply;
     list_users: ListUsersRequest -> ListUsersReply;

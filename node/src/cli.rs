@@ -1,5 +1,6 @@
 //! The command line: `skep node`, `skep init`, `skep status` and the rest; each command in a file of its own.
 
+mod amount;
 mod client;
 mod config_file;
 mod datasource;

@@ -107,6 +107,8 @@ pub struct RaftConfig {
     pub election_max: Duration,
     /// Silence after which a voter is replaced.
     pub silent_voter: Duration,
+    /// Between two looks for what is to be pruned.
+    pub prune_interval: Duration,
     /// Size of a file of the log, bytes.
     pub segment_bytes: u64,
     /// Log kept at most, all groups together, bytes.

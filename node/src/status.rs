@@ -2,6 +2,8 @@
 //!
 //! Bounded in time: a node or group that does not answer is shown as silent, never waited for.
 
+mod quotas;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use skep_api::ports::{ClusterStatus, DatasourceStatus, DeviceStatus, GroupStatus, JobStatus, NodeStatus, PoolStatus};
 use skep_placement::chunk::PgCount;
-use skep_placement::ids::{BootNumber, ChunkId, ClusterId, GroupId, NodeId, RecordId};
+use skep_placement::ids::{BootNumber, ChunkId, ClusterId, DatasourceId, GroupId, NodeId, RecordId};
 use skep_placement::profile::{Code, Profile};
 use skep_raft::handle::Metadata;
 use skep_raft::store::StateError;
@@ -20,7 +22,7 @@ use skep_raft::wire::raft::v1::{Envelope, GroupStatusRequest, ReplicaStatus};
 use tokio::time::{Instant, timeout};
 
 use crate::chunk_rpc::wire::{DeviceCondition, DeviceUsage};
-use crate::cluster_map::{ClusterMap, ClusterMaps, code};
+use crate::cluster_map::{ClusterMap, ClusterMaps, DatasourceMap, code};
 use crate::device_health::DeviceHealth;
 use crate::peers::NodePeers;
 
@@ -63,24 +65,21 @@ impl StatusSource {
     pub async fn gather(&self) -> ClusterStatus {
         let map = self.maps.current();
         let system = self.metadata.system_stale();
-        let (replicas, counted) = tokio::join!(self.replicas(&map), self.counted(&map));
+        let (replicas, counted, quotas) = tokio::join!(self.replicas(&map), self.counted(&map), self.quotas(&system));
         let mut status = self.of_replica(&map, &system, &replicas).unwrap_or_else(|error| {
             let warnings = vec![format!("this node's replica of the system group cannot be read: {error}")];
             ClusterStatus { warnings, ..ClusterStatus::default() }
         });
+        quotas.add_to(&mut status);
         for (id, datasource) in &map.datasources {
-            let mut row =
-                DatasourceStatus { id: id.0, name: datasource.name.clone(), pool: datasource.pool.0, ..DatasourceStatus::default() };
+            let mut row = datasource_row(&system, *id, datasource);
             match counted.get(&id.0) {
                 Some(Counted { totals, below_profile }) => {
-                    row.available = true;
-                    row.entries = totals.entries;
-                    row.logical_bytes = totals.logical_bytes;
-                    row.stored_bytes = totals.stored_bytes;
-                    row.chunks = totals.chunks;
+                    row = counted_row(row, totals);
                     status.repair_queue += totals.repair_queue;
                     status.below_profile += below_profile;
-                    status.awaiting_collection_bytes += totals.condemned_bytes + totals.unlinked_bytes;
+                    status.awaiting_collection_bytes += totals.condemned_bytes;
+                    status.unlinked_bytes += totals.unlinked_bytes;
                 }
                 None => status.warnings.push(format!("datasource {} has no quorum now: it cannot be read or written", datasource.name)),
             }
@@ -250,7 +249,7 @@ fn group_row(group: &meta::GroupRecord, replicas: &[ReplicaStatus], map: &Cluste
     let word = own.clone().find(|replica| replica.state == "leader").or_else(|| own.clone().max_by_key(|replica| replica.term));
     let name = match group.id {
         0 => "system".to_owned(),
-        id => map.datasources.get(&skep_placement::ids::DatasourceId(id)).map_or_else(String::new, |datasource| datasource.name.clone()),
+        id => map.datasources.get(&DatasourceId(id)).map_or_else(String::new, |datasource| datasource.name.clone()),
     };
     let node_of = |raft_id: &u64| {
         let named = word.into_iter().flat_map(|word| &word.nodes).map(|member| (member.raft_id, member.node));
@@ -266,6 +265,30 @@ fn group_row(group: &meta::GroupRecord, replicas: &[ReplicaStatus], map: &Cluste
         learners: word.map(|word| word.learners.iter().map(node_of).collect()).unwrap_or_default(),
         lag: word.map(|word| word.lags.iter().map(|lag| lag.entries).max().unwrap_or(word.lag)).unwrap_or_default(),
         applied: word.map(|word| word.applied_index).unwrap_or_default(),
+    }
+}
+
+/// What the system group says of a datasource.
+fn datasource_row(system: &SystemView, id: DatasourceId, datasource: &DatasourceMap) -> DatasourceStatus {
+    let row = DatasourceStatus { id: id.0, name: datasource.name.clone(), pool: datasource.pool.0, ..DatasourceStatus::default() };
+    let Ok(Some(record)) = system.datasource(id) else { return row };
+    let policy = system.policy_of(&record).map_or_else(|error| error.to_string(), |policy| policy.name);
+    DatasourceStatus { quota_bytes: record.quota_bytes, quota_entries: record.quota_entries, policy, ..row }
+}
+
+/// What its own group says.
+fn counted_row(row: DatasourceStatus, totals: &meta::GroupTotals) -> DatasourceStatus {
+    DatasourceStatus {
+        available: true,
+        entries: totals.entries,
+        logical_bytes: totals.logical_bytes,
+        stored_bytes: totals.stored_bytes,
+        chunks: totals.chunks,
+        versions: totals.versions,
+        condemned_bytes: totals.condemned_bytes,
+        unlinked_bytes: totals.unlinked_bytes,
+        locks: totals.locks,
+        ..row
     }
 }
 

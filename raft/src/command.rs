@@ -36,6 +36,7 @@ mod version;
 mod workspace;
 
 pub use described::described;
+pub(crate) use described::{About, about, about_refused_step, about_step, about_upload};
 pub(crate) use note::by_value;
 pub(crate) use prune::aged;
 

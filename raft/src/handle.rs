@@ -137,6 +137,12 @@ impl Metadata {
         self.context.system_applied.subscribe()
     }
 
+    /// Follows the applied index of a group's replica here; none where this node has no replica of it.
+    #[must_use]
+    pub fn watch_applied(&self, group: GroupId) -> Option<watch::Receiver<u64>> {
+        self.context.replica(group).map(|replica| replica.state.applied())
+    }
+
     /// The status of this node's replicas.
     #[expect(clippy::unused_async, reason = "the signature leaves room for asking the replicas themselves")]
     pub async fn replicas(&self) -> Vec<ReplicaStatus> {

@@ -1,5 +1,7 @@
 //! What must hold in a datasource group's state, recounted from the raw keys. For tests and for checking a live replica; reads everything.
 
+mod upkeep;
+
 use std::collections::BTreeMap;
 
 use skep_placement::ids::{ChunkId, ContentId, EntryId, InstanceId, Stamp, WriteId};
@@ -26,6 +28,7 @@ pub fn violations(state: &dyn ReadState) -> Result<Vec<String>, StateError> {
     check.contents()?;
     check.chunks()?;
     check.notes()?;
+    check.upkeep()?;
     let stored = read::get(state, &TotalsKey {})?.unwrap_or_default();
     if stored != check.totals {
         check.found.push(format!("totals are {stored:?}, recounted {:?}", check.totals));

@@ -67,7 +67,6 @@ fn find(state: &dyn ReadState, query: &Query) -> Result<Found, StateError> {
         Some(What::Prune(query)) => prune::preview(state, query),
         Some(What::Meta(query)) => meta::meta(state, query),
         Some(What::Locks(query)) => locks::locks(state, query),
-        Some(What::Bins(_)) => Ok(absent(0)),
     }
 }
 
@@ -85,6 +84,9 @@ fn stat(state: &dyn ReadState, query: &StatQuery) -> Result<Found, StateError> {
         Err(absence) => return Ok(Found::Absence(absence)),
     };
     let mut shown = entry::show(state, &located, query.with_meta)?;
+    if query.with_meta {
+        shown.meta.extend(entry::own_note(state, located.entry, &query.user)?);
+    }
     shown.created_at = read::get(state, &ByIdKey { entry: located.entry })?.map_or(0, |record| record.created_at);
     Ok(Found::Entry(shown))
 }

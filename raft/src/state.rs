@@ -11,6 +11,7 @@ pub(crate) mod chunk;
 pub(crate) mod content;
 pub(crate) mod entry;
 pub(crate) mod feed;
+pub(crate) mod history;
 pub(crate) mod idempotent;
 pub(crate) mod limits;
 pub(crate) mod lock;

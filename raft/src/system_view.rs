@@ -156,12 +156,13 @@ impl SystemView {
         Ok(policies)
     }
 
-    /// The policy that a datasource's files are kept by: everything, where it names none.
+    /// The policy that a datasource's files are kept by: everything, where none was ever named; the current versions alone, where it was taken away.
     pub fn policy_of(&self, datasource: &DatasourceRecord) -> Result<VersioningPolicyRecord, StateError> {
         match RecordId::try_from(datasource.policy.as_ref()) {
             Ok(id) => self
                 .policy(id)?
                 .ok_or_else(|| StateError::corrupt(format!("datasource {} names the policy {id}, which is not there", datasource.name))),
+            Err(_none) if datasource.current_only => Ok(policy::current_only()),
             Err(_none) => Ok(policy::built_in().into_iter().next().unwrap_or_default()),
         }
     }

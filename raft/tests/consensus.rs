@@ -2,10 +2,14 @@
 
 #[path = "consensus/clocks.rs"]
 mod clocks;
+#[path = "consensus/feed.rs"]
+mod feed;
 #[path = "consensus/harness.rs"]
 mod harness;
 #[path = "consensus/recovery.rs"]
 mod recovery;
+#[path = "state_machine/replayed.rs"]
+mod replayed;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,6 +10,7 @@ use crate::auth::authenticator::{Asking, SignedIn};
 use crate::auth::rights::{Account, Action, Administer, Authorized, Cluster, Job, Subject};
 use crate::error_code::Failure;
 use crate::request_context::RequestContext;
+use crate::service::metadata::{Namespace, VisibleNotes};
 use crate::service::place::Place;
 use crate::service::user_path::UserPath;
 use crate::service::{Service, instant};
@@ -34,6 +35,11 @@ impl Caller {
         let view = self.service().metadata().system(context.deadline()).await?;
         let who = self.who.still_valid(&view, self.app.authenticator().now_micros(&view)?)?;
         Ok(Self { app: self.app.clone(), who: Arc::new(who), view, context: context.clone() })
+    }
+
+    /// The same caller with a new wait for metadata: a request about many things waits for each.
+    pub(crate) fn continued(&self) -> Self {
+        Self { context: self.context.continued(), ..self.clone() }
     }
 
     /// The same caller with what the request says of locks and states.
@@ -75,7 +81,22 @@ impl Caller {
 
     /// The place of a path that names a workspace.
     pub(crate) fn place(&self, path: UserPath) -> Result<Place, Failure> {
-        Place::find(&self.view, &self.who, path)
+        let place = Place::find(&self.view, &self.who, path)?;
+        if place.instant() != 0 {
+            let shown = place.path().to_string();
+            instant::check_past(place.instant(), self.service().now_micros()).map_err(|failure| failure.at(&shown))?;
+        }
+        Ok(place)
+    }
+
+    /// The proof for what is noted under a namespace.
+    pub(crate) fn namespace<A: Action>(&self, name: &str) -> Result<Authorized<A, Namespace>, Failure> {
+        self.authorize(Namespace::find(&self.view, name)?)
+    }
+
+    /// Hides from entries what the caller may not see of their notes.
+    pub(crate) fn visible_notes(&self) -> VisibleNotes {
+        VisibleNotes::new(self.view.clone(), self.who.identity().clone())
     }
 
     /// Decides about anything, over the view of this request.

@@ -29,6 +29,14 @@ pub enum Credentials {
 }
 
 impl Credentials {
+    /// The login that comes with them; a token has none.
+    pub(crate) fn login(&self) -> &str {
+        match self {
+            Self::Basic { login, .. } => login,
+            Self::None | Self::Bearer(_) => "",
+        }
+    }
+
     /// Reads the `Authorization` header. Source: RFC 6750, RFC 7617 (with UTF-8).
     ///
     /// # Errors
@@ -45,6 +53,11 @@ impl Credentials {
             return basic(rest).ok_or_else(malformed);
         }
         Err(Failure::new(ErrorCode::Unauthorized, format!("the scheme {scheme} is not known here; use Bearer or Basic")))
+    }
+
+    /// An access token as it came in a message; none if it cannot be one.
+    pub(crate) fn bearer(text: &str) -> Option<Self> {
+        token(text).map(Self::Bearer)
     }
 
     /// Reads the session cookie of the web page; other headers are not looked at.

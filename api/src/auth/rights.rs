@@ -15,7 +15,7 @@ use skep_raft::wire::meta::v1::{Actor, QuotaLimit};
 use tokio::time::Instant;
 
 use crate::auth::authenticator::SignedIn;
-use crate::error_code::{ErrorCode, Failure};
+use crate::error_code::{ErrorCode, Failure, Heard};
 use crate::limits;
 use crate::service::place::Place;
 use crate::service::user_path::UserPath;
@@ -90,6 +90,14 @@ action!(
 action!(
     /// Stop a job.
     ChangeJob
+);
+action!(
+    /// See what is noted under a namespace.
+    ReadNamespace
+);
+action!(
+    /// Note something under a namespace.
+    WriteNamespace
 );
 
 /// The cluster as a whole.
@@ -280,10 +288,11 @@ fn decide_value(view: &SystemView, who: &SignedIn, action: rights::Action, subje
     let hidden = match &resource {
         rights::Resource::Workspace(_) => !rights::decide(view, who.identity(), rights::Action::ReadTree, &resource)?.is_allowed(),
         rights::Resource::Job(_) => true,
+        rights::Resource::Namespace(_) => !rights::decide(view, who.identity(), rights::Action::ReadNamespace, &resource)?.is_allowed(),
         _ => false,
     };
     if hidden {
-        return Err(Failure::not_found(&subject.shown()));
+        return Err(Failure::not_found(&subject.shown()).heard(Heard::Always));
     }
     Err(Failure::new(ErrorCode::Forbidden, format!("{}: {reason}", subject.shown())))
 }

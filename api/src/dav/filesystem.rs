@@ -11,7 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, future, stream};
 use skep_raft::wire::meta::v1::Entry;
 
 use super::context;
-use super::properties::Travelling;
+use super::properties::{Travelling, Used};
 use crate::auth::rights::{ReadTree, WriteTree};
 use crate::error_code::{ErrorCode, Failure};
 use crate::service::listing::{FolderReader, ListRequest};
@@ -48,6 +48,17 @@ impl GuardedFileSystem<Travelling> for FileSystem {
         })
     }
 
+    /// Used and total space. Asked for once a request, before the length of a folder is looked at. Source: RFC 4331.
+    fn get_quota<'a>(&'a self, travelling: &'a Travelling) -> FsFuture<'a, (u64, Option<u64>)> {
+        Box::pin(async move {
+            match travelling.usage().await {
+                Ok(Some(usage)) => Ok((usage.used, Some(usage.used.saturating_add(usage.available)))),
+                Ok(None) => Err(FsError::NotImplemented),
+                Err(failure) => Err(kept(travelling, failure)),
+            }
+        })
+    }
+
     fn create_dir<'a>(&'a self, path: &'a DavPath, travelling: &'a Travelling) -> FsFuture<'a, ()> {
         Box::pin(async move { make(path, travelling).await.map_err(|failure| kept(travelling, failure)) })
     }
@@ -78,7 +89,7 @@ async fn metadata(path: &DavPath, travelling: &Travelling) -> Result<Meta, Failu
     }
     let caller = &travelling.caller;
     let entry = caller.service().stat(caller.at::<ReadTree>(&path)?, StatRequest::default(), &context(caller)).await?;
-    Ok(Meta::of(&entry))
+    Ok(Meta { used: travelling.used(), ..Meta::of(&entry) })
 }
 
 async fn make(path: &DavPath, travelling: &Travelling) -> Result<(), Failure> {
@@ -110,6 +121,7 @@ async fn members(path: &DavPath, travelling: &Travelling) -> Result<FsStream<Box
 
 /// All members, page by page. A failure is kept, and ends the listing here and the connection after it.
 fn pages(folder: FolderReader, travelling: Travelling) -> impl futures_util::Stream<Item = FsResult<Box<dyn DavDirEntry>>> + Send {
+    let used = travelling.used();
     let pages = stream::try_unfold((folder, travelling), |(mut folder, travelling)| async move {
         match folder.next_page().await {
             Ok(Some(entries)) => Ok(Some((entries, (folder, travelling)))),
@@ -118,9 +130,10 @@ fn pages(folder: FolderReader, travelling: Travelling) -> impl futures_util::Str
         }
     });
     pages
-        .map_ok(|entries: Vec<Entry>| {
-            stream::iter(entries.into_iter().map(|entry| {
-                let meta = Meta::of(&entry);
+        .map_ok(move |entries: Vec<Entry>| {
+            let used = used.clone();
+            stream::iter(entries.into_iter().map(move |entry| {
+                let meta = Meta { used: used.clone(), ..Meta::of(&entry) };
                 Ok(Box::new(Member { name: entry.name, meta }) as Box<dyn DavDirEntry>)
             }))
         })
@@ -137,6 +150,7 @@ struct Meta {
     changed_at: u64,
     created_at: u64,
     etag: String,
+    used: Used,
 }
 
 impl Meta {
@@ -148,6 +162,7 @@ impl Meta {
             changed_at: entry.changed_at,
             created_at: entry.created_at,
             etag: entry.etag.clone(),
+            used: Used::default(),
         }
     }
 
@@ -162,7 +177,7 @@ fn time_of(micros: u64) -> SystemTime {
 
 impl DavMetaData for Meta {
     fn len(&self) -> u64 {
-        self.size
+        if self.folder { self.used.bytes() } else { self.size }
     }
 
     fn modified(&self) -> FsResult<SystemTime> {

@@ -3,6 +3,7 @@
 //! Before: small bodies, no document types, no infinite depth; the first page of a listing is read, so that what cannot be listed is refused with its own
 //! status. After: if reading failed midway the connection is cut, because `dav-server` passes over what it cannot read and would end a listing short.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
@@ -24,13 +25,28 @@ use crate::limits;
 use crate::ports::BodyError;
 use crate::rest::body::read_whole;
 use crate::service::listing::{FolderReader, ListRequest};
+use crate::service::quota::Usage;
 use crate::service::user_path::UserPath;
 
 /// What travels through `dav-server` as its credentials: the caller, what was read already, and a slot for the true failure.
 #[derive(Clone)]
 pub(super) struct Travelling {
     pub(super) caller: Caller,
+    /// What the request is about.
+    path: UserPath,
     shared: Arc<Mutex<Shared>>,
+    used: Used,
+}
+
+/// What counts against the quota of a request's place, once it was asked for. Folders show it as what they use: by RFC 4331 that is the space of all that
+/// shares a quota with the folder. `dav-server` takes it from the length of a folder, which it shows nowhere else.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Used(Arc<AtomicU64>);
+
+impl Used {
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Default)]
@@ -40,8 +56,23 @@ struct Shared {
 }
 
 impl Travelling {
-    fn new(caller: Caller, folder: Option<FolderReader>) -> Self {
-        Self { caller, shared: Arc::new(Mutex::new(Shared { failure: None, folder })) }
+    fn new(caller: Caller, path: UserPath, folder: Option<FolderReader>) -> Self {
+        Self { caller, path, shared: Arc::new(Mutex::new(Shared { failure: None, folder })), used: Used::default() }
+    }
+
+    /// Asks how much is used and left where the request is; none where no quota is set.
+    pub(super) async fn usage(&self) -> Result<Option<Usage>, Failure> {
+        if self.path.slug().is_none() {
+            return Ok(None);
+        }
+        let usage = self.caller.service().usage(self.caller.at::<ReadTree>(&self.path)?, &context(&self.caller)).await?;
+        self.used.0.store(usage.map_or(0, |usage| usage.used), Ordering::Relaxed);
+        Ok(usage)
+    }
+
+    /// What folders of the answer show as used.
+    pub(super) fn used(&self) -> Used {
+        self.used.clone()
     }
 
     /// Keeps the first failure.
@@ -83,7 +114,7 @@ pub(super) async fn handle(caller: Caller, path: &UserPath, mut parts: Parts, bo
             None
         }
     };
-    let travelling = Travelling::new(caller.clone(), folder);
+    let travelling = Travelling::new(caller.clone(), path.clone(), folder);
     parts.uri = path_with_slash(&parts)?;
     let handler: DavHandler<Travelling> = DavHandler::builder().strip_prefix("/dav").filesystem(Box::new(FileSystem)).build_handler();
     let request = Request::from_parts(parts, Full::new(xml));

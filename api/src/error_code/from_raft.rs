@@ -4,7 +4,7 @@ use skep_raft::errors::{ProposeError, QueryError};
 use skep_raft::store::StateError;
 use skep_raft::wire::meta::v1::{Rejection, RejectionCode};
 
-use super::{ErrorCode, Failure};
+use super::{ErrorCode, Failure, Heard};
 use crate::ports::{BodyError, WriteError};
 
 impl From<QueryError> for Failure {
@@ -52,7 +52,7 @@ impl From<Rejection> for Failure {
     fn from(rejection: Rejection) -> Self {
         let (code, sentence) = sentence_of(rejection.code());
         let detail = if rejection.detail.is_empty() { sentence.to_owned() } else { format!("{sentence} ({})", rejection.detail) };
-        Self::new(code, detail)
+        Self::new(code, detail).heard(Heard::Already)
     }
 }
 
@@ -86,7 +86,6 @@ fn sentence_of(code: RejectionCode) -> (ErrorCode, &'static str) {
         R::KeyReused => (ErrorCode::KeyReused, "nothing was changed"),
         R::VersionNotFound => (ErrorCode::VersionNotFound, "the file has no such version"),
         R::Pruned => (ErrorCode::Gone, "this version is not kept any more"),
-        R::BeforeHorizon => (ErrorCode::OutsideRetention, "history does not reach back so far"),
         R::Invalid => (ErrorCode::BadRequest, "the change is malformed"),
         R::WrongGroup | R::Unspecified => (ErrorCode::Internal, "the change was sent to the wrong place; nothing was changed"),
     }
@@ -144,7 +143,7 @@ mod tests {
 
     #[test]
     fn every_rejection_has_a_sentence() {
-        for number in 0..=32 {
+        for number in 0..=31 {
             let rejection = Rejection { code: number, detail: "plan.pdf".to_owned(), ..Rejection::default() };
             assert!(RejectionCode::try_from(number).is_ok(), "no code {number}");
             let failure = Failure::from(rejection);

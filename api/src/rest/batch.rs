@@ -11,11 +11,10 @@ use super::messages::{RestError, TreeNode};
 use super::node::entry_node;
 use super::wire::{RestRequest, RestResult, answer, number};
 use crate::app::{App, Caller};
-use crate::auth::rights::{ReadTree, WriteContent, WriteTree};
+use crate::auth::rights::{WriteContent, WriteTree};
 use crate::error_code::{ErrorCode, Failure};
 use crate::service::batch::Step;
 use crate::service::place::Place;
-use crate::service::tree::StatRequest;
 use crate::service::user_path::UserPath;
 
 /// Many changes of one datasource.
@@ -78,7 +77,7 @@ pub(crate) async fn batch(State(_app): State<App>, request: RestRequest) -> Rest
     let mut steps = Vec::with_capacity(message.operations.len());
     let mut places = Vec::with_capacity(message.operations.len());
     for (place, operation) in message.operations.iter().enumerate() {
-        let step = step_of(&caller, operation).await.map_err(|failure| failure.at(&format!("Operations[{place}]")))?;
+        let step = step_of(&caller, operation).map_err(|failure| failure.at(&format!("Operations[{place}]")))?;
         places.push(shown_at(&caller, operation)?);
         steps.push(step);
     }
@@ -93,7 +92,7 @@ fn shown_at(caller: &Caller, operation: &BatchOperation) -> Result<Place, Failur
     caller.place(path.parse::<UserPath>()?)
 }
 
-async fn step_of(caller: &Caller, operation: &BatchOperation) -> Result<Step, Failure> {
+fn step_of(caller: &Caller, operation: &BatchOperation) -> Result<Step, Failure> {
     let path: UserPath = operation.path.parse()?;
     let condition = condition_of(operation);
     let mtime = u64::try_from(operation.mtime).unwrap_or(0).saturating_mul(1_000_000);
@@ -115,8 +114,7 @@ async fn step_of(caller: &Caller, operation: &BatchOperation) -> Result<Step, Fa
         "DELETE" => Ok(Step::Delete { at: caller.at::<WriteTree>(&path)?, permanently: operation.remove_permanently, condition }),
         "REVERT" => {
             let version = version_id(&operation.version_id)?;
-            let entry = caller.service().stat(caller.at::<ReadTree>(&path)?, StatRequest::default(), caller.context()).await?;
-            Ok(Step::UseVersion { at: caller.at::<WriteContent>(&path)?, version, entry: entry.entry, condition })
+            Ok(Step::UseVersion { at: caller.at::<WriteContent>(&path)?, version, condition })
         }
         other => {
             let why = format!("Type: {other:?} is none of CREATE_FOLDER, PUT_FILE, MOVE, DELETE and REVERT");

@@ -24,6 +24,7 @@ use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
 use crate::ports::BodyError;
 use crate::service::listing::{FolderReader, ListRequest};
+use crate::service::metadata::VisibleNotes;
 use crate::service::place::Place;
 use crate::service::tree::is_folder;
 use crate::service::user_path::UserPath;
@@ -76,7 +77,7 @@ pub(crate) async fn bulk(State(_app): State<App>, request: RestRequest) -> RestR
     }
     let page = Page::of(&message)?;
     let asked = message.node_paths.iter().map(|sent| sent.parse()).collect::<Result<Vec<Asked>, Failure>>()?;
-    let mut gathered = Gathered::default();
+    let mut gathered = Gathered::of(&caller);
     for one in &asked {
         match one {
             Asked::Node(path) if message.versions => gathered.versions(&caller, path, &page).await?,
@@ -138,8 +139,9 @@ impl Page {
 }
 
 /// What has been read for an answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Gathered {
+    visible: VisibleNotes,
     nodes: Vec<TreeNode>,
     readers: VecDeque<Reader>,
     total: u64,
@@ -155,6 +157,11 @@ struct Reader {
 }
 
 impl Gathered {
+    fn of(caller: &Caller) -> Self {
+        let visible = caller.visible_notes();
+        Self { visible, nodes: Vec::new(), readers: VecDeque::new(), total: 0, listed: false, missing: Vec::new() }
+    }
+
     async fn node(&mut self, caller: &Caller, path: &UserPath, page: &Page, others: bool) -> Result<(), Failure> {
         if path.slug().is_none() {
             self.nodes.push(root_node());
@@ -195,7 +202,8 @@ impl Gathered {
             Some(order) => {
                 let mut all = folder.rest(limits::SORTED_ENTRIES).await?;
                 all.sort_by(|a, b| order.compare(a, b));
-                for entry in page.cut(all) {
+                for mut entry in page.cut(all) {
+                    self.visible.only(&mut entry)?;
                     self.nodes.push(member_node(&entry, folder.place(), writable)?);
                 }
             }
@@ -207,7 +215,7 @@ impl Gathered {
         let mut all = Vec::new();
         let mut before = 0;
         loop {
-            let proof = caller.at::<ReadTree>(path)?;
+            let proof = caller.at_instant::<ReadTree>(path, &page.at)?;
             let place = proof.subject().clone();
             let writable = is_writable(caller, &place);
             let versions = caller.service().versions(proof, before, &caller.context().continued()).await?;
@@ -257,8 +265,9 @@ impl Gathered {
         let mut nodes = std::mem::take(&mut self.nodes);
         while let Some(reader) = self.readers.front_mut() {
             match reader.folder.next_page().await? {
-                Some(entries) => {
-                    for entry in &entries {
+                Some(mut entries) => {
+                    for entry in &mut entries {
+                        self.visible.only(entry)?;
                         nodes.push(member_node(entry, reader.folder.place(), reader.writable)?);
                     }
                     if !nodes.is_empty() {

@@ -9,14 +9,22 @@ use super::wire::number;
 use crate::error_code::Failure;
 
 mod accounts;
+mod changes;
 mod jobs;
+mod user_meta;
 
 pub(crate) use accounts::{
     AuthToken, DoneResponse, GrantRequest, PersonalTokenRequest, PersonalTokenResponse, PutUserRequest, SearchUserRequest, SessionRequest,
     SessionResponse, TokenMessage, TokensRequest, TokensResponse, UserMessage, UsersCollection,
 };
+pub(crate) use changes::{ChangeMessage, ChangedNode, ChangesResponse};
 pub(crate) use jobs::{
     ControlJobRequest, ControlJobResponse, JobMessage, JobsCollection, ListJobsRequest, StartJobRequest, StartJobResponse, TaskMessage,
+};
+pub(crate) use user_meta::{
+    BookmarksRequest, MetaNamesRequest, MetaValuesRequest, NamespaceCollection, NamespaceMessage, PolicyMessage, PutTagRequest,
+    SearchUserMetaRequest, TagsChangedResponse, TagsResponse, UpdateNamespacesRequest, UpdateUserMetaRequest, UpdateUserMetaResponse,
+    UserMetaCollection, UserMetaMessage,
 };
 
 /// An error.

@@ -49,10 +49,9 @@ pub(crate) fn workspace_node(seen: &SeenWorkspace) -> TreeNode {
 /// An entry at a place. The root of a workspace also says what the workspace is.
 pub(crate) fn entry_node(entry: &Entry, place: &Place, writable: bool) -> TreeNode {
     let seen = SeenWorkspace { record: place.workspace().clone(), writable };
-    let mut meta = context_meta(&seen);
-    for noted in &entry.meta {
-        meta.insert(noted.namespace.clone(), noted.json.clone());
-    }
+    // What is noted comes first: it never stands for what the server itself says.
+    let mut meta: BTreeMap<String, String> = entry.meta.iter().map(|noted| (noted.namespace.clone(), noted.json.clone())).collect();
+    meta.extend(context_meta(&seen));
     let folder = is_folder(entry);
     let name = place.path().last().unwrap_or_default();
     meta.insert("name".to_owned(), text(name));
@@ -68,6 +67,9 @@ pub(crate) fn entry_node(entry: &Entry, place: &Place, writable: bool) -> TreeNo
     }
     let uuid = if place.is_workspace_root() {
         meta.extend(workspace_meta(&seen));
+        if let Some(sums) = &entry.sums {
+            meta.insert("ws_quota_usage".to_owned(), sums.bytes.to_string());
+        }
         seen.uuid()
     } else {
         EntryId::try_from(entry.entry.as_ref()).unwrap_or_default().to_string()
@@ -133,6 +135,12 @@ fn workspace_meta(seen: &SeenWorkspace) -> BTreeMap<String, String> {
     meta.insert("ws_description".to_owned(), text(&seen.record.description));
     meta.insert("ws_scope".to_owned(), text(seen.scope()));
     meta.insert("ws_root".to_owned(), "true".to_owned());
+    if seen.record.quota_bytes != 0 {
+        meta.insert("ws_quota".to_owned(), seen.record.quota_bytes.to_string());
+    }
+    if seen.record.skip_recycle {
+        meta.insert("ws_skip_recycle".to_owned(), "true".to_owned());
+    }
     meta
 }
 

@@ -67,7 +67,8 @@ pub(crate) struct Instant {
 pub(crate) async fn stat_node(caller: &Caller, path: &UserPath, (with_meta, at): (bool, &str)) -> Result<TreeNode, Failure> {
     let proof = caller.at_instant::<ReadTree>(path, at)?;
     let place = proof.subject().clone();
-    let entry = caller.service().stat(proof, StatRequest { with_meta }, caller.context()).await?;
+    let mut entry = caller.service().stat(proof, StatRequest { with_meta }, caller.context()).await?;
+    caller.visible_notes().only(&mut entry)?;
     Ok(entry_node(&entry, &place, is_writable(caller, &place)))
 }
 

@@ -14,6 +14,10 @@ use crate::auth::secret::Secret;
 use crate::error_code::{ErrorCode, Failure};
 use crate::service::identity::{UserChange, UserRequest, by_login, record_id};
 
+/// Attributes with the quota of each folder of the user's own.
+const QUOTA_BYTES: &str = "skep:quota_bytes";
+const QUOTA_ENTRIES: &str = "skep:quota_entries";
+
 /// Looks at an account: one's own, or anybody's for administrators.
 #[utoipa::path(
     get, path = "/a/user/{Login}", tag = "users", params(("Login" = String, Path, description = "its login")),
@@ -89,6 +93,8 @@ async fn change(caller: &Caller, login: &str, message: &PutUserRequest) -> Resul
         disabled: attributes.get("locks").map(|locks| locks.contains("logout")),
         display_name: attributes.get("displayName").cloned(),
         email: attributes.get("email").cloned(),
+        quota_bytes: quota(attributes, QUOTA_BYTES)?,
+        quota_entries: quota(attributes, QUOTA_ENTRIES)?,
     };
     caller.service().change_user(caller.administer()?, caller.view(), (login, change), caller.context()).await?;
     if message.password.is_empty() {
@@ -107,9 +113,23 @@ async fn create(caller: &Caller, login: &str, message: &PutUserRequest) -> Resul
         admin: attribute("profile") == "admin",
         display_name: attribute("displayName"),
         email: attribute("email"),
+        quota_bytes: quota(&message.attributes, QUOTA_BYTES)?.unwrap_or(0),
+        quota_entries: quota(&message.attributes, QUOTA_ENTRIES)?.unwrap_or(0),
     };
     let authenticator = caller.app().authenticator();
     caller.service().create_user(caller.administer()?, authenticator, wanted, caller.context()).await.map(|_id| ())
+}
+
+/// A quota among the attributes; empty: no limit.
+fn quota(attributes: &BTreeMap<String, String>, name: &str) -> Result<Option<u64>, Failure> {
+    match attributes.get(name).map(String::as_str) {
+        None => Ok(None),
+        Some("") => Ok(Some(0)),
+        Some(text) => text
+            .parse()
+            .map(Some)
+            .map_err(|_no_number| Failure::new(ErrorCode::BadRequest, format!("Attributes.{name}: {text:?} is no whole number"))),
+    }
 }
 
 /// Removes a user, for administrators.
@@ -149,6 +169,11 @@ fn user_message(user: &UserRecord) -> UserMessage {
     attributes.insert("profile".to_owned(), if user.admin { "admin" } else { "standard" }.to_owned());
     if user.disabled {
         attributes.insert("locks".to_owned(), "[\"logout\"]".to_owned());
+    }
+    for (name, number) in [(QUOTA_BYTES, user.quota_bytes), (QUOTA_ENTRIES, user.quota_entries)] {
+        if number != 0 {
+            attributes.insert(name.to_owned(), number.to_string());
+        }
     }
     UserMessage {
         uuid: record_id(&user.id).to_string(),

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::app::{App, Caller};
 use crate::error_code::{ErrorCode, Failure};
+use crate::refusals::Refused;
 use crate::request_context::RequestContext;
 use crate::rest::body::read_whole;
 use crate::rest::messages::RestError;
@@ -80,6 +81,7 @@ impl IntoResponse for RestFailure {
         if failure.code == ErrorCode::Unauthorized {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"Skep\""));
         }
+        response.extensions_mut().insert(Refused(failure));
         response
     }
 }

@@ -8,15 +8,17 @@ use bytes::Bytes;
 use skep_placement::chunk::FileHasher;
 use skep_placement::ids::{DatasourceId, VersionId};
 use skep_raft::wire::meta::v1::{
-    BatchStep, Command, CreateFolder, DeleteEntry, Done, Entry, MoveEntry, NewContent, Precondition, PutFile, QuotaLimit, TreeBatch,
-    TreeCommand, UseVersion, batch_step, command, new_content, tree_command,
+    BatchStep, Command, CreateFolder, DeleteEntry, Done, Entry, MoveEntry, NewContent, Precondition, PutFile, QuotaLimit, SetMeta,
+    TreeBatch, TreeCommand, UseVersion, batch_step, command, new_content, tree_command,
 };
 
+use super::recycle::{bin_root, note_of_place};
 use super::{Service, command_of, id_bytes};
-use crate::auth::rights::{Authorized, WriteContent, WriteTree};
+use crate::auth::rights::{Authorized, ReadTree, WriteContent, WriteNamespace, WriteTree};
 use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
 use crate::request_context::RequestContext;
+use crate::service::metadata::Namespace;
 use crate::service::place::Place;
 
 /// Bytes that a file made by a batch may have: what lies in the metadata.
@@ -73,26 +75,57 @@ pub enum Step {
         at: Authorized<WriteContent, Place>,
         /// The version.
         version: VersionId,
-        /// The file's own id.
-        entry: Bytes,
         /// What must hold.
         condition: Option<Precondition>,
     },
+    /// Notes something at an entry for everybody; an empty text takes it away.
+    SetMeta {
+        /// The entry.
+        at: Authorized<WriteTree, Place>,
+        /// Under which name.
+        namespace: Box<Authorized<WriteNamespace, Namespace>>,
+        /// A JSON text.
+        json: String,
+    },
+    /// Notes something at an entry that the caller alone sees.
+    SetOwnMeta {
+        /// The entry.
+        at: Authorized<ReadTree, Place>,
+        /// Under which name; a private one.
+        namespace: Box<Authorized<WriteNamespace, Namespace>>,
+        /// A JSON text.
+        json: String,
+    },
+}
+
+/// What a step's rights were decided about, beside the workspaces.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Decided {
+    Tree,
+    Content,
+    Note(String),
+    OwnNote(String),
 }
 
 impl Step {
     fn place(&self) -> &Place {
         match self {
-            Step::CreateFolder { at, .. } | Step::Delete { at, .. } => at.subject(),
+            Step::CreateFolder { at, .. } | Step::Delete { at, .. } | Step::SetMeta { at, .. } => at.subject(),
             Step::PutFile { at, .. } | Step::UseVersion { at, .. } => at.subject(),
             Step::Move { from, .. } => from.subject(),
+            Step::SetOwnMeta { at, .. } => at.subject(),
         }
     }
 
     fn target(&self) -> Option<&Place> {
         match self {
             Step::Move { to, .. } => Some(to.subject()),
-            Step::CreateFolder { .. } | Step::PutFile { .. } | Step::Delete { .. } | Step::UseVersion { .. } => None,
+            Step::CreateFolder { .. }
+            | Step::PutFile { .. }
+            | Step::Delete { .. }
+            | Step::UseVersion { .. }
+            | Step::SetMeta { .. }
+            | Step::SetOwnMeta { .. } => None,
         }
     }
 
@@ -106,33 +139,48 @@ impl Step {
                 let index = from.index_for_proposal(metadata, now, deadline).await?;
                 Ok(index.min(to.index_for_proposal(metadata, now, deadline).await?))
             }
+            Step::SetMeta { at, namespace, .. } => {
+                let index = at.index_for_proposal(metadata, now, deadline).await?;
+                Ok(index.min(namespace.index_for_proposal(metadata, now, deadline).await?))
+            }
+            Step::SetOwnMeta { at, namespace, .. } => {
+                let index = at.index_for_proposal(metadata, now, deadline).await?;
+                Ok(index.min(namespace.index_for_proposal(metadata, now, deadline).await?))
+            }
         }
     }
 
     /// Makes the user's own folder that the step works in, once.
     async fn ensure_homes(&mut self, service: &Service, context: &RequestContext) -> Result<(), Failure> {
         match self {
-            Step::CreateFolder { at, .. } | Step::Delete { at, .. } => service.ensure_home(at, context).await,
+            Step::CreateFolder { at, .. } | Step::Delete { at, .. } | Step::SetMeta { at, .. } => service.ensure_home(at, context).await,
             Step::PutFile { at, .. } | Step::UseVersion { at, .. } => service.ensure_home(at, context).await,
             Step::Move { from, to, .. } => {
                 service.ensure_home(from, context).await?;
                 service.ensure_home(to, context).await
             }
+            Step::SetOwnMeta { at, .. } => service.ensure_home(at, context).await,
         }
     }
 
     /// Steps of one kind in one workspace are allowed by one decision.
-    fn decided_alike(&self) -> (String, String, bool) {
+    fn decided_alike(&self) -> (String, String, Decided) {
         let slug = |place: &Place| place.workspace().slug.clone();
-        let is_content = matches!(self, Step::PutFile { .. } | Step::UseVersion { .. });
-        (slug(self.place()), self.target().map(slug).unwrap_or_default(), is_content)
+        let decided = match self {
+            Step::CreateFolder { .. } | Step::Move { .. } | Step::Delete { .. } => Decided::Tree,
+            Step::PutFile { .. } | Step::UseVersion { .. } => Decided::Content,
+            Step::SetMeta { namespace, .. } => Decided::Note(namespace.subject().name().to_owned()),
+            Step::SetOwnMeta { namespace, .. } => Decided::OwnNote(namespace.subject().name().to_owned()),
+        };
+        (slug(self.place()), self.target().map(slug).unwrap_or_default(), decided)
     }
 
     fn actor(&self) -> skep_raft::wire::meta::v1::Actor {
         match self {
-            Step::CreateFolder { at, .. } | Step::Delete { at, .. } => at.actor(),
+            Step::CreateFolder { at, .. } | Step::Delete { at, .. } | Step::SetMeta { at, .. } => at.actor(),
             Step::PutFile { at, .. } | Step::UseVersion { at, .. } => at.actor(),
             Step::Move { from, .. } => from.actor(),
+            Step::SetOwnMeta { at, .. } => at.actor(),
         }
     }
 
@@ -141,6 +189,8 @@ impl Step {
             Step::CreateFolder { at, .. } | Step::Delete { at, .. } => at.quotas(),
             Step::PutFile { at, .. } | Step::UseVersion { at, .. } => at.quotas(),
             Step::Move { from, .. } => from.quotas(),
+            // A note weighs nothing.
+            Step::SetMeta { .. } | Step::SetOwnMeta { .. } => Vec::new(),
         };
         if let Step::Move { to, .. } = self {
             quotas.extend(to.quotas());
@@ -175,10 +225,19 @@ impl Service {
             }
         }
         let steps: Vec<BatchStep> = steps.into_iter().map(|step| BatchStep { what: Some(self.step(step)) }).collect();
-        let what = command::What::Tree(TreeCommand { what: Some(tree_command::What::Batch(TreeBatch { steps })) });
+        let what = command::What::Tree(TreeCommand { what: Some(carried_out_by(steps)) });
         let command = Command { quotas, ..command_of(actor, index, what, context) };
-        let proposed = self.metadata().propose(datasource.into(), command, context.deadline()).await?;
-        Ok(proposed.done.steps.into_iter().map(|done: Done| done.entry.unwrap_or_default()).collect())
+        let done = match self.metadata().propose(datasource.into(), command, context.deadline()).await.map_err(Failure::from) {
+            Ok(proposed) => proposed.done,
+            Err(mut failure) if failure.code == ErrorCode::Gone => {
+                let policy = self.policy_of(datasource).unwrap_or_default();
+                failure.detail = format!("{}; the versioning policy is {policy:?}", failure.detail);
+                return Err(failure);
+            }
+            Err(failure) => return Err(failure),
+        };
+        let all = if done.steps.is_empty() { vec![done] } else { done.steps };
+        Ok(all.into_iter().map(|done: Done| done.entry.unwrap_or_default()).collect())
     }
 
     fn step(&self, step: Step) -> batch_step::What {
@@ -217,34 +276,51 @@ impl Service {
                 to: Some(to.subject().entry()),
                 overwrite,
                 condition,
-                recycle_root: overwrite.then(|| to.subject().root()),
+                recycle_root: bin_root(to.subject()).filter(|_| overwrite),
+                recycle_note_json: note_of_place(to.subject()),
                 bin: id_bytes(self.draw_entry().0),
                 ..MoveEntry::default()
             }),
             Step::Delete { at, permanently, condition } => {
                 let place = at.subject();
                 let permanently = permanently || place.is_in_recycle_bin() || place.workspace().skip_recycle;
-                let note = serde_json::Value::String(place.path().to_string()).to_string();
                 batch_step::What::DeleteEntry(DeleteEntry {
                     path: Some(place.entry()),
                     permanently,
                     recycle_root: (!permanently).then(|| place.root()),
                     bin: if permanently { Bytes::new() } else { id_bytes(self.draw_entry().0) },
-                    recycle_note_json: if permanently { String::new() } else { note },
+                    recycle_note_json: if permanently { String::new() } else { note_of_place(place) },
                     condition,
                     recursive_forbidden: false,
                 })
             }
-            Step::UseVersion { at, version, entry, condition } => batch_step::What::UseVersion(UseVersion {
+            Step::UseVersion { at, version, condition } => batch_step::What::UseVersion(UseVersion {
                 path: Some(at.subject().entry()),
                 version: id_bytes(self.draw_version().0),
-                of_entry: entry,
                 of_version: id_bytes(version.0),
                 condition: Some(Precondition { must_exist: true, ..condition.unwrap_or_default() }),
                 ..UseVersion::default()
             }),
+            Step::SetMeta { at, namespace, json } => {
+                batch_step::What::SetMeta(note(at.subject(), (Bytes::new(), namespace.subject().is_indexable()), &namespace, json))
+            }
+            Step::SetOwnMeta { at, namespace, json } => {
+                batch_step::What::SetMeta(note(at.subject(), (at.actor().user, false), &namespace, json))
+            }
         }
     }
+}
+
+/// A note by itself is told in the audit with its place; several steps are a batch.
+fn carried_out_by(mut steps: Vec<BatchStep>) -> tree_command::What {
+    match steps.as_mut_slice() {
+        [BatchStep { what: Some(batch_step::What::SetMeta(note)) }] => tree_command::What::SetMeta(std::mem::take(note)),
+        _ => tree_command::What::Batch(TreeBatch { steps }),
+    }
+}
+
+fn note(place: &Place, (user, searchable): (Bytes, bool), namespace: &Authorized<WriteNamespace, Namespace>, json: String) -> SetMeta {
+    SetMeta { path: Some(place.entry()), namespace: namespace.subject().name().to_owned(), json, user, searchable }
 }
 
 /// The datasource of all steps.
@@ -261,6 +337,10 @@ fn check(steps: &[Step]) -> Result<DatasourceId, Failure> {
                 let why = format!("step {number}: {}: a workspace itself is not changed here", at.path());
                 return Err(Failure::new(ErrorCode::Forbidden, why));
             }
+            if at.instant() != 0 {
+                let why = format!("step {number}: {}: the past is only to look at", at.path());
+                return Err(Failure::new(ErrorCode::Forbidden, why));
+            }
             let here = *datasource.get_or_insert_with(|| at.datasource());
             if here != at.datasource() {
                 let why = format!(
@@ -269,6 +349,12 @@ fn check(steps: &[Step]) -> Result<DatasourceId, Failure> {
                 );
                 return Err(Failure::new(ErrorCode::AcrossDatasources, why));
             }
+        }
+        if let Step::SetMeta { namespace, json, .. } | Step::SetOwnMeta { namespace, json, .. } = step {
+            namespace
+                .subject()
+                .check(json, matches!(step, Step::SetOwnMeta { .. }))
+                .map_err(|failure| failure.at(&format!("step {number}")))?;
         }
         if let Step::PutFile { bytes, .. } = step
             && bytes.len() > INLINE_LENGTH_BYTES_MAX

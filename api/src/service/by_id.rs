@@ -64,6 +64,14 @@ pub(crate) async fn place_of_text(caller: &Caller, uuid: &str) -> Result<Place, 
     place_of_uuid(caller, EntryId(id.into_bytes())).await
 }
 
+/// The roots of all workspaces that the caller may read, in the order of slugs.
+///
+/// # Errors
+/// [`ErrorCode::Unauthorized`], [`ErrorCode::Internal`].
+pub(crate) fn readable_roots(caller: &Caller) -> Result<Vec<Place>, Failure> {
+    Ok(roots(caller)?.into_iter().map(|root| root.place).collect())
+}
+
 /// The roots of all workspaces that the caller may read, in the order of slugs. One that this version cannot open shows nothing.
 fn roots(caller: &Caller) -> Result<Vec<Root>, Failure> {
     let mut workspaces: Vec<WorkspaceRecord> = caller.view().workspaces()?;

@@ -21,6 +21,7 @@ use crate::error_code::{ErrorCode, Failure};
 use crate::ports::{BodyError, ByteStream, ReadRequest, WriteRequest, Written};
 use crate::request_context::RequestContext;
 use crate::service::place::Place;
+use crate::service::quota::Growth;
 use crate::{limits, metrics};
 
 /// Bodies up to this length lie in the metadata.
@@ -113,7 +114,8 @@ impl Service {
         self.ensure_home(&mut proof, context).await?;
         // What goes into the metadata is judged by the commit alone: there is nothing to save by a look before it.
         if request.expected_length.is_none_or(|length| length > INLINE_LENGTH_BYTES_MAX) {
-            self.refuse_early(&mut proof, request.condition.as_ref(), request.recursive, context).await?;
+            let growth = self.refuse_early(&mut proof, request.condition.as_ref(), request.recursive, context).await?;
+            self.refuse_over_quota(&mut proof, Growth { bytes: request.expected_length, ..growth }, context).await?;
         }
         let place = proof.subject().clone();
         let written = self.write_body(&proof, &request, body, context).await?;
@@ -131,21 +133,21 @@ impl Service {
         }
     }
 
-    /// Refuses what cannot succeed before its bytes are read. The commit decides again.
+    /// Refuses what cannot succeed before its bytes are read; says what it would add. The commit decides again.
     async fn refuse_early(
         &self,
         proof: &mut Authorized<WriteContent, Place>,
         condition: Option<&Precondition>,
         recursive: bool,
         context: &RequestContext,
-    ) -> Result<(), Failure> {
+    ) -> Result<Growth, Failure> {
         let place = proof.subject().clone();
         let shown = place.path().to_string();
         match self.look(proof, StatRequest::default(), context).await? {
             Ok(entry) if is_folder(&entry) => Err(Failure::new(ErrorCode::IsAFolder, format!("{shown}: a folder of this name exists"))),
             Ok(entry) => match condition.filter(|condition| !may_hold(condition, &entry)) {
                 Some(_) => Err(Failure::new(ErrorCode::PreconditionFailed, format!("{shown}: it exists or has changed since"))),
-                None => Ok(()),
+                None => Ok(Growth { replaced: entry.size, ..Growth::default() }),
             },
             Err(absence) => {
                 let fault = parent_fault(&place, &absence).filter(|fault| !recursive || fault.code != ErrorCode::ParentNotFound);
@@ -153,7 +155,7 @@ impl Service {
                 match fault {
                     Some(fault) => Err(fault),
                     None if wanted => Err(Failure::new(ErrorCode::PreconditionFailed, format!("{shown}: it does not exist"))),
-                    None => Ok(()),
+                    None => Ok(Growth { entries: names_missing(&place, absence.depth), ..Growth::default() }),
                 }
             }
         }
@@ -172,6 +174,7 @@ impl Service {
             expected_length: request.expected_length,
             want_md5: request.expected_md5.is_some(),
             request_id: context.request_id.to_string(),
+            from: context.remote.to_string(),
             rights_index: proof.index(),
         };
         let counted: ByteStream = Box::pin(body.inspect(|piece| {
@@ -245,10 +248,15 @@ impl Service {
 
     /// Why the content of a version that was there cannot be had.
     pub(crate) fn pruned(&self, place: &Place) -> Failure {
-        let view = self.metadata().system_stale();
-        let policy = view.datasource(place.datasource()).ok().flatten().and_then(|datasource| view.policy_of(&datasource).ok());
-        let policy = policy.map_or_else(String::new, |policy| format!(" by the versioning policy {:?}", policy.name));
+        let policy = self.policy_of(place.datasource()).map_or_else(String::new, |name| format!(" by the versioning policy {name:?}"));
         Failure::new(ErrorCode::Gone, format!("{}: this content is not kept any more{policy}", place.path()))
+    }
+
+    /// The name of the policy by which the contents of a datasource go.
+    pub(crate) fn policy_of(&self, datasource: DatasourceId) -> Option<String> {
+        let view = self.metadata().system_stale();
+        let policy = view.datasource(datasource).ok().flatten().and_then(|datasource| view.policy_of(&datasource).ok());
+        policy.map(|policy| policy.name)
     }
 
     async fn ask_content(
@@ -279,9 +287,15 @@ impl Service {
 }
 
 /// Whether a condition can hold for an entry as it was seen; a quick look that saves reading a body in vain.
-fn may_hold(condition: &Precondition, entry: &Entry) -> bool {
+pub(super) fn may_hold(condition: &Precondition, entry: &Entry) -> bool {
     let matches_any = condition.etags_any.is_empty() || condition.etags_any.contains(&entry.etag);
     !condition.must_not_exist && matches_any && !condition.etags_none.contains(&entry.etag)
+}
+
+/// How many names of a place's path have nothing yet.
+fn names_missing(place: &Place, found: u64) -> u64 {
+    let names = u64::try_from(place.root_depth() + place.path().below().len()).unwrap_or(u64::MAX);
+    names.saturating_sub(found)
 }
 
 impl OpenFile {

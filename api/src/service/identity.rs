@@ -28,6 +28,10 @@ pub struct UserRequest {
     pub display_name: String,
     /// For people.
     pub email: String,
+    /// Logical bytes in each folder of the user's own; 0: no limit.
+    pub quota_bytes: u64,
+    /// Entries in each folder of the user's own; 0: no limit.
+    pub quota_entries: u64,
 }
 
 /// Changes of a user that an administrator makes; none: stays.
@@ -41,6 +45,10 @@ pub struct UserChange {
     pub display_name: Option<String>,
     /// For people.
     pub email: Option<String>,
+    /// Logical bytes in each folder of the user's own; 0: no limit.
+    pub quota_bytes: Option<u64>,
+    /// Entries in each folder of the user's own; 0: no limit.
+    pub quota_entries: Option<u64>,
 }
 
 impl Service {
@@ -85,6 +93,8 @@ impl Service {
             admin: request.admin,
             display_name: request.display_name,
             email: request.email,
+            quota_bytes: request.quota_bytes,
+            quota_entries: request.quota_entries,
             ..UserRecord::default()
         };
         let put = PutUser { user: Some(user), must_be_new: true };
@@ -108,6 +118,8 @@ impl Service {
         user.disabled = change.disabled.unwrap_or(user.disabled);
         user.display_name = change.display_name.unwrap_or(user.display_name);
         user.email = change.email.unwrap_or(user.email);
+        user.quota_bytes = change.quota_bytes.unwrap_or(user.quota_bytes);
+        user.quota_entries = change.quota_entries.unwrap_or(user.quota_entries);
         let put = PutUser { user: Some(user), must_be_new: false };
         self.propose_identity(&proof, identity_command::What::PutUser(put), context).await
     }

@@ -15,6 +15,7 @@ use crate::service::identity::record_id;
 use crate::service::place::Place;
 
 mod across;
+mod carried_notes;
 mod position;
 pub mod record;
 mod restore_job;

@@ -1,5 +1,6 @@
 //! Listing a folder page by page: a reader that holds its proof and has it decided again while it goes on.
 
+use bytes::Bytes;
 use skep_raft::wire::meta::v1::{Entry, EntryKind, EntryPage, ListQuery, answer, query};
 
 use super::Service;
@@ -120,6 +121,7 @@ impl FolderReader {
             skip,
             count_total,
             at: self.proof.subject().instant(),
+            user: if self.request.with_meta { self.proof.actor().user } else { Bytes::new() },
         };
         let answer = self.service.ask(&mut self.proof, query::What::List(question), &self.context).await?;
         let mut page = match answer.what {

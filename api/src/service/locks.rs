@@ -188,9 +188,8 @@ impl Service {
     async fn depth_of(&self, proof: &Authorized<ReadTree, Place>, context: &RequestContext) -> Result<usize, Failure> {
         let place = proof.subject();
         let entry = place.root().base;
-        let question = skep_raft::wire::meta::v1::Query {
-            what: Some(query::What::Locate(skep_raft::wire::meta::v1::LocateQuery { entry, ..Default::default() })),
-        };
+        let question =
+            skep_raft::wire::meta::v1::Query { what: Some(query::What::Locate(skep_raft::wire::meta::v1::LocateQuery { entry })) };
         let answer = self.metadata().query(place.group(), question, context.deadline()).await?;
         match answer.what {
             Some(answer::What::Locate(located)) => Ok(located.names.len() + place.root_depth() + place.path().below().len()),

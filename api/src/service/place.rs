@@ -112,6 +112,11 @@ impl Place {
         &self.workspace
     }
 
+    /// Its id.
+    pub(crate) fn id(&self) -> RecordId {
+        self.workspace_id
+    }
+
     /// The path as the user wrote it.
     pub(crate) fn path(&self) -> &UserPath {
         &self.path

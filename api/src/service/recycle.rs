@@ -1,7 +1,7 @@
 //! Taking something out of the recycle bin again.
 
 use skep_raft::wire::meta::v1::{
-    BatchStep, Command, CreateFolder, Entry, MoveEntry, TreeBatch, TreeCommand, batch_step, command, tree_command,
+    BatchStep, Command, CreateFolder, Entry, EntryPath, MoveEntry, TreeBatch, TreeCommand, batch_step, command, tree_command,
 };
 
 use super::{Service, command_of, id_bytes};
@@ -14,6 +14,16 @@ use crate::service::user_path::UserPath;
 
 /// The note that recycling leaves: the path it had, as a JSON text.
 const NOTE: &str = "pydio:recycle_restore";
+
+/// The note that what lies at a place gets when it goes to the recycle bin.
+pub(crate) fn note_of_place(place: &Place) -> String {
+    serde_json::Value::String(place.path().to_string()).to_string()
+}
+
+/// The folder whose recycle bin takes what stands at a place when it is replaced; none where it is deleted for good.
+pub(crate) fn bin_root(place: &Place) -> Option<EntryPath> {
+    (!place.workspace().skip_recycle).then(|| place.root())
+}
 
 impl Service {
     /// Where something in a recycle bin came from; gives the proof back for taking it out.

@@ -124,7 +124,8 @@ impl Service {
         }
         if page.total > u64::try_from(page.differences.len()).unwrap_or(u64::MAX) {
             let why = format!(
-                "{}: {} entries differ from then, more than the {} that one change may touch; restore its folders one by one",
+                "{}: {} entries differ from then, more than the {} that one change may touch; begin the job restore-instant, or restore the \
+                 folders of a workspace one by one",
                 place.path(),
                 page.total,
                 limits::BATCH_STEPS
@@ -169,12 +170,14 @@ impl Service {
         if difference.moved {
             let from = EntryPath { base: was.entry.clone(), names: Vec::new() };
             steps.push(batch_step::What::MoveEntry(MoveEntry { from: Some(from), to: Some(path.clone()), ..MoveEntry::default() }));
+            steps.push(batch_step::What::SetTimes(SetTimes { path: Some(path), mtime: was.mtime }));
             restored.moved += 1;
         } else if is_folder(was) {
             let entry = id_bytes(self.draw_entry().0);
             steps.push(batch_step::What::CreateFolder(CreateFolder {
                 path: Some(path),
                 entry,
+                keep_mtime: true,
                 mtime: was.mtime,
                 ..CreateFolder::default()
             }));
@@ -187,6 +190,7 @@ impl Service {
                 of_entry: was.entry.clone(),
                 of_version: was.version.clone(),
                 keep_mtime: true,
+                mtime: was.mtime,
                 ..UseVersion::default()
             }));
             if same_kind { restored.reverted += 1 } else { restored.made += 1 }

@@ -3,6 +3,7 @@
 use skep_raft::handle::Proposed;
 use skep_raft::wire::meta::v1::{CopyEntry, Entry, MoveEntry, Precondition, tree_command};
 
+use super::recycle::{bin_root, note_of_place};
 use super::tree::entry_of;
 use super::{Service, id_bytes};
 use crate::auth::rights::{Authorized, ReadContent, WriteTree};
@@ -13,7 +14,7 @@ use crate::service::place::Place;
 /// How something is copied or moved.
 #[derive(Clone, Debug, Default)]
 pub struct TransferRequest {
-    /// What stands at the target gives way; to the recycle bin.
+    /// What stands at the target gives way: to the recycle bin, unless its workspace has none.
     pub overwrite: bool,
     /// A folder without its members; copies only.
     pub shallow: bool,
@@ -53,7 +54,8 @@ impl Service {
             to: Some(place.entry()),
             overwrite: request.overwrite,
             condition: request.condition,
-            recycle_root: request.overwrite.then(|| place.root()),
+            recycle_root: bin_root(&place).filter(|_| request.overwrite),
+            recycle_note_json: note_of_place(&place),
             bin: id_bytes(self.draw_entry().0),
             target_condition: request.target_condition,
             restore: from.subject().is_in_recycle_bin() && !place.is_in_recycle_bin(),
@@ -64,7 +66,7 @@ impl Service {
         transferred(proposed, &place)
     }
 
-    /// Copies within a datasource; contents are shared, not copied.
+    /// Copies within a datasource; contents are shared, not copied. What lies in the past is copied as it was.
     ///
     /// # Errors
     /// As [`Service::move_entry`], and [`ErrorCode::TooLarge`] for a folder that needs a job.
@@ -77,6 +79,9 @@ impl Service {
     ) -> Result<Transferred, Failure> {
         check_ends(from.subject(), to.subject())?;
         self.ensure_home(&mut to, context).await?;
+        if from.subject().instant() != 0 {
+            return self.copy_from_past(from, to, request, context).await;
+        }
         let place = to.subject().clone();
         let command = CopyEntry {
             from: Some(from.subject().entry()),
@@ -86,6 +91,9 @@ impl Service {
             condition: request.condition,
             seed: id_bytes(self.draw_id()),
             target_condition: request.target_condition,
+            recycle_root: bin_root(&place).filter(|_| request.overwrite),
+            recycle_note_json: note_of_place(&place),
+            bin: id_bytes(self.draw_entry().0),
         };
         from.index_for_proposal(self.metadata(), self.now_micros(), context.deadline()).await?;
         let proposed = self.propose_tree(&to, tree_command::What::CopyEntry(command), context).await?;

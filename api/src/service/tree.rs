@@ -14,6 +14,7 @@ use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
 use crate::request_context::RequestContext;
 use crate::service::place::Place;
+use crate::service::recycle::note_of_place;
 
 /// What is wanted of a stat.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,13 +73,17 @@ impl Service {
     /// Lists the versions of a file, newest first, those with numbers lower than `before` (0: from the newest).
     ///
     /// # Errors
-    /// [`ErrorCode::NotFound`], [`ErrorCode::IsAFolder`].
+    /// [`ErrorCode::NotFound`], [`ErrorCode::IsAFolder`], [`ErrorCode::BadRequest`] for a place in the past.
     pub async fn versions(
         &self,
         mut proof: Authorized<ReadTree, Place>,
         before: u64,
         context: &RequestContext,
     ) -> Result<VersionPage, Failure> {
+        if proof.subject().instant() != 0 {
+            let why = format!("{}: versions are listed of a file as it is now; name it without the time", proof.subject().path());
+            return Err(Failure::new(ErrorCode::BadRequest, why));
+        }
         let question = VersionsQuery { path: Some(proof.subject().entry()), before, limit: limits::PAGE_ENTRIES };
         let answer = self.ask(&mut proof, query::What::Versions(question), context).await?;
         match answer.what {
@@ -130,13 +135,12 @@ impl Service {
             return Err(Failure::new(ErrorCode::Forbidden, format!("{}: a workspace is not deleted as a folder", place.path())));
         }
         let permanently = request.permanently || place.is_in_recycle_bin() || place.workspace().skip_recycle;
-        let note = serde_json::Value::String(place.path().to_string()).to_string();
         let command = DeleteEntry {
             path: Some(place.entry()),
             permanently,
             recycle_root: (!permanently).then(|| place.root()),
             bin: if permanently { Bytes::new() } else { id_bytes(self.draw_entry().0) },
-            recycle_note_json: if permanently { String::new() } else { note },
+            recycle_note_json: if permanently { String::new() } else { note_of_place(&place) },
             condition: request.condition,
             recursive_forbidden: false,
         };
@@ -172,7 +176,8 @@ impl Service {
         request: StatRequest,
         context: &RequestContext,
     ) -> Result<Result<Entry, Absence>, Failure> {
-        let question = StatQuery { path: Some(proof.subject().entry()), with_meta: request.with_meta, at: proof.subject().instant() };
+        let user = if request.with_meta { proof.actor().user } else { Bytes::new() };
+        let question = StatQuery { path: Some(proof.subject().entry()), with_meta: request.with_meta, at: proof.subject().instant(), user };
         let answer = self.ask(proof, query::What::Stat(question), context).await?;
         match answer.what {
             Some(answer::What::Entry(entry)) => Ok(Ok(entry)),

@@ -27,7 +27,8 @@ impl Service {
     /// Makes a version's content the current one again, as a new version that shares it. Nothing is copied.
     ///
     /// # Errors
-    /// [`ErrorCode::NotFound`], [`ErrorCode::VersionNotFound`], [`ErrorCode::PreconditionFailed`], quota; [`ErrorCode::Unknown`].
+    /// [`ErrorCode::NotFound`], [`ErrorCode::IsAFolder`], [`ErrorCode::VersionNotFound`], [`ErrorCode::Gone`] for one that was pruned,
+    /// [`ErrorCode::PreconditionFailed`], quota; [`ErrorCode::Unknown`].
     pub async fn revert(
         &self,
         proof: Authorized<WriteContent, Place>,
@@ -35,12 +36,9 @@ impl Service {
         condition: Option<Precondition>,
         context: &RequestContext,
     ) -> Result<VersionChange, Failure> {
-        let place = proof.subject().clone();
-        let entry = self.file_at(&place, context).await?;
         let command = UseVersion {
-            path: Some(place.entry()),
+            path: Some(proof.subject().entry()),
             version: id_bytes(self.draw_version().0),
-            of_entry: entry.entry.clone(),
             of_version: id_bytes(version.0),
             condition: Some(Precondition { must_exist: true, ..condition.unwrap_or_default() }),
             ..UseVersion::default()
@@ -95,25 +93,16 @@ impl Service {
         }
     }
 
-    async fn file_at(&self, place: &Place, context: &RequestContext) -> Result<Entry, Failure> {
-        let stat = skep_raft::wire::meta::v1::StatQuery { path: Some(place.entry()), ..Default::default() };
-        let question = Query { what: Some(query::What::Stat(stat)) };
-        match self.metadata().query(place.group(), question, context.deadline()).await?.what {
-            Some(answer::What::Entry(entry)) if !super::tree::is_folder(&entry) => Ok(entry),
-            Some(answer::What::Entry(_)) => {
-                Err(Failure::new(ErrorCode::IsAFolder, format!("{}: a folder has no versions; restore it to an instant", place.path())))
-            }
-            _ => Err(Failure::not_found(&place.path().to_string())),
-        }
-    }
-
     async fn change_version(
         &self,
         proof: Authorized<WriteContent, Place>,
         what: tree_command::What,
         context: &RequestContext,
     ) -> Result<VersionChange, Failure> {
-        let proposed = self.propose_tree(&proof, what, context).await?;
+        let proposed = self.propose_tree(&proof, what, context).await.map_err(|failure| match failure.code {
+            ErrorCode::Gone => self.pruned(proof.subject()),
+            _ => failure,
+        })?;
         let version = proposed.done.version.clone().unwrap_or_default();
         Ok(VersionChange { entry: entry_of(proposed, proof.subject())?, version })
     }

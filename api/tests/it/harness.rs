@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use ring::rand::SecureRandom;
 use serde_json::Value;
 use skep_api::app::{App, AppOptions, AppParts};
@@ -30,8 +30,8 @@ use skep_raft::errors::PeerError;
 use skep_raft::handle::Metadata;
 use skep_raft::options::{MetadataOptions, NodeIdentity, Peers};
 use skep_raft::wire::meta::v1::{
-    ChunkList, ClusterRecord, Code, DeviceRecord, InitCluster, NewContent, NodeRecord, Profile, Query, StoredChunk, TotalsQuery,
-    UserRecord, WriteId, new_content, query,
+    AuditQuery, AuditRecord, ChunkList, ClusterRecord, Code, Command, DeviceRecord, GroupTotals, InitCluster, NewContent, NodeRecord,
+    Profile, Query, StoredChunk, TotalsQuery, UserRecord, WriteId, answer, new_content, query,
 };
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -83,6 +83,8 @@ pub(crate) struct Chunks {
     stored: Mutex<BTreeMap<Vec<u8>, Bytes>>,
     counter: AtomicU64,
     pub(crate) abandoned: AtomicU64,
+    /// The first byte of every chunk read is another one.
+    pub(crate) lies: AtomicBool,
 }
 
 impl Chunks {
@@ -159,7 +161,11 @@ impl ChunkIo for Chunks {
             };
             let (from, to) = (offset.max(at), (offset + length).min(at + chunk.len()));
             if from < to {
-                pieces.push(Ok(chunk.slice(from - at..to - at)));
+                let mut piece = chunk.slice(from - at..to - at).to_vec();
+                if self.lies.load(Ordering::Relaxed) {
+                    piece[0] ^= 1;
+                }
+                pieces.push(Ok(Bytes::from(piece)));
             }
             at += chunk.len();
         }
@@ -177,7 +183,7 @@ fn hash(bytes: &[u8]) -> [u8; 32] {
     hasher.hash()
 }
 
-fn now_micros() -> u64 {
+pub(crate) fn now_micros() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is set");
     u64::try_from(since.as_micros()).expect("it is not that late")
 }
@@ -186,7 +192,7 @@ fn now_micros() -> u64 {
 pub(crate) struct Node {
     pub(crate) app: App,
     pub(crate) chunks: Arc<Chunks>,
-    metadata: Metadata,
+    pub(crate) metadata: Metadata,
     router: Router,
     _folder: TempDir,
 }
@@ -244,6 +250,31 @@ impl Node {
         }
     }
 
+    /// The counters of the datasource of the common files.
+    pub(crate) async fn totals(&self) -> GroupTotals {
+        let question = Query { what: Some(query::What::Totals(TotalsQuery {})) };
+        let answer = self.metadata.query(GroupId(1), question, Instant::now() + Duration::from_secs(4)).await.expect("the group answers");
+        match answer.what {
+            Some(answer::What::Totals(totals)) => totals,
+            other => panic!("an answer of another kind: {other:?}"),
+        }
+    }
+
+    /// Waits until the counters are as wanted.
+    pub(crate) async fn until(&self, wanted: impl Fn(&GroupTotals) -> bool) -> GroupTotals {
+        self.eventually("the counters", async || wanted(&self.totals().await)).await;
+        self.totals().await
+    }
+
+    /// Waits until something holds.
+    pub(crate) async fn eventually(&self, what: &str, holds: impl AsyncFn() -> bool) {
+        let limit = Instant::now() + Duration::from_secs(30);
+        while !holds().await {
+            assert!(Instant::now() < limit, "waited for {what}: {:?}", self.totals().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     pub(crate) async fn stop(self) {
         self.metadata.close().await;
     }
@@ -253,6 +284,28 @@ impl Node {
         let (parts, body) = response.into_parts();
         let body = to_bytes(body, 1 << 30).await.expect("the answer has an end");
         Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// Sends a request whose answer may have no end.
+    pub(crate) async fn open(&self, request: Request<Body>) -> Response<Body> {
+        self.router.clone().oneshot(request).await.expect("the routes answer")
+    }
+
+    /// Every line of a group's audit, after what waits on the node is written.
+    pub(crate) async fn audit(&self, group: GroupId) -> Vec<AuditRecord> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        self.app.refusals().flush(deadline).await;
+        let asked = Query { what: Some(query::What::Audit(AuditQuery { limit: 1_000, ..AuditQuery::default() })) };
+        match self.metadata.query(group, asked, deadline).await.expect("the group answers").what {
+            Some(answer::What::Audit(page)) => page.lines.into_iter().filter_map(|line| line.record).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Has a command done, as by a request of another node.
+    pub(crate) async fn propose(&self, group: GroupId, command: Command) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        self.metadata.propose(group, command, deadline).await.expect("the command is done");
     }
 
     /// A WebDAV request of the administrator.
@@ -292,6 +345,7 @@ fn options(data_dir: PathBuf) -> MetadataOptions {
     options.election_timeout_min = Duration::from_millis(250);
     options.election_timeout_max = Duration::from_millis(500);
     options.reconcile_interval = Duration::from_millis(50);
+    options.prune_sweep_interval = Duration::from_millis(200);
     options
 }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::harness::Node;
 
 /// Begins a job and polls it as clients do.
-async fn run(node: &Node, token: &str, name: &str, parameters: &Value) -> Value {
+pub(crate) async fn run(node: &Node, token: &str, name: &str, parameters: &Value) -> Value {
     let begin = json!({"JsonParameters": parameters.to_string()});
     let begun = node.rest(token, ("PUT", &format!("/a/jobs/user/{name}")), &begin).await;
     assert_eq!(begun.status, 200, "{}", begun.text());

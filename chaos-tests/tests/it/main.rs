@@ -5,9 +5,11 @@
 mod basics;
 mod drain;
 mod failpoints;
+mod feed;
 mod full;
 mod history;
 mod kill;
 mod listing;
 mod power;
+mod prune;
 mod refusals;

@@ -27,6 +27,8 @@ impl AdminParts {
             disabled: user.disabled,
             has_password: !user.password_phc.is_empty(),
             created_at: user.created_at,
+            quota_bytes: user.quota_bytes,
+            quota_entries: user.quota_entries,
         });
         Ok(ListUsersReply { users: users.collect() })
     }
@@ -38,6 +40,8 @@ impl AdminParts {
             admin: request.admin,
             display_name: request.display_name,
             email: request.email,
+            quota_bytes: 0,
+            quota_entries: 0,
         };
         let app = &self.app;
         let made = app.service().create_user(call.proof()?, app.authenticator(), wanted, &call.context).await;
@@ -45,8 +49,14 @@ impl AdminParts {
     }
 
     pub(super) async fn change_user(&self, call: Call, request: ChangeUserRequest) -> Result<ChangeUserReply, Status> {
-        let change =
-            UserChange { admin: request.admin, disabled: request.disabled, display_name: request.display_name, email: request.email };
+        let change = UserChange {
+            admin: request.admin,
+            disabled: request.disabled,
+            display_name: request.display_name,
+            email: request.email,
+            quota_bytes: request.quota_bytes,
+            quota_entries: request.quota_entries,
+        };
         let service = self.app.service();
         let changed = service.change_user(call.proof()?, &call.view, (&request.login, change), &call.context).await;
         changed.map(|()| ChangeUserReply {}).map_err(status)

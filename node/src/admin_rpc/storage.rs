@@ -1,12 +1,16 @@
 //! Datasources: where bytes go.
 
 use bytes::Bytes;
+use skep_api::service::datasources::DatasourceChange;
 use skep_placement::profile::{Code, Profile};
 use skep_raft::wire::meta::v1 as meta;
 use tonic::Status;
 use zeroize::Zeroizing;
 
-use super::wire::{CreateDatasourceReply, CreateDatasourceRequest, Datasource, ListDatasourcesReply, ListDatasourcesRequest};
+use super::wire::{
+    ChangeDatasourceReply, ChangeDatasourceRequest, CreateDatasourceReply, CreateDatasourceRequest, Datasource, ListDatasourcesReply,
+    ListDatasourcesRequest, ListPoliciesReply, ListPoliciesRequest, Policy,
+};
 use super::{AdminParts, Call, status};
 use crate::clock::System;
 use crate::master_key::SealPurpose;
@@ -18,7 +22,13 @@ impl AdminParts {
         let pools = call.view.pools().map_err(|error| status(error.into()))?;
         let datasources = records.into_iter().map(|record| {
             let profile = pools.iter().find(|pool| pool.id == record.pool).and_then(|pool| pool.profile.as_ref());
+            let policy = call.view.policy_of(&record).map_or_else(|error| error.to_string(), |policy| policy.name);
             Datasource {
+                policy,
+                quota_entries: record.quota_entries,
+                history_seconds: record.history_seconds,
+                recycle_seconds: record.recycle_seconds,
+                recycle_bytes: record.recycle_bytes,
                 id: record.id,
                 name: record.name,
                 pool: record.pool,
@@ -46,6 +56,55 @@ impl AdminParts {
         };
         let proposed = self.propose_cluster(&call, meta::cluster_command::What::CreateDatasource(create)).await?;
         Ok(CreateDatasourceReply { id: proposed.done.number })
+    }
+
+    pub(super) async fn change_datasource(&self, call: Call, request: ChangeDatasourceRequest) -> Result<ChangeDatasourceReply, Status> {
+        let change = DatasourceChange {
+            policy: request.policy,
+            quota_bytes: request.quota_bytes,
+            quota_entries: request.quota_entries,
+            history_seconds: request.history_seconds,
+            recycle_seconds: request.recycle_seconds,
+            recycle_bytes: request.recycle_bytes,
+        };
+        let service = self.app.service();
+        let changed = service.change_datasource(call.proof()?, &call.view, (&request.name, change), &call.context).await;
+        changed.map(|()| ChangeDatasourceReply {}).map_err(status)
+    }
+
+    pub(super) async fn list_policies(&self, call: Call, _request: ListPoliciesRequest) -> Result<ListPoliciesReply, Status> {
+        let service = self.app.service();
+        let records = service.policies(call.proof()?, &call.view).map_err(status)?;
+        let datasources = service.all_datasources(call.proof()?, &call.view).map_err(status)?;
+        let policies = records.into_iter().map(|record| {
+            let users = datasources.iter().filter(|datasource| datasource.policy == record.id).map(|datasource| datasource.name.clone());
+            Policy {
+                datasources: users.collect(),
+                periods: record.keep_periods.iter().map(period_text).collect::<Vec<_>>().join(", "),
+                deleted: deleted_text(record.node_deleted()).to_owned(),
+                uuid: record.uuid,
+                name: record.name,
+                built_in: record.built_in,
+            }
+        });
+        Ok(ListPoliciesReply { policies: policies.collect() })
+    }
+}
+
+/// A period as people read it.
+fn period_text(period: &meta::KeepPeriod) -> String {
+    match period.max_number {
+        -1 => format!("from {}: all", period.interval_start),
+        0 => format!("from {}: none", period.interval_start),
+        most => format!("from {}: {most}", period.interval_start),
+    }
+}
+
+fn deleted_text(strategy: meta::DeletedStrategy) -> &'static str {
+    match strategy {
+        meta::DeletedStrategy::Unspecified | meta::DeletedStrategy::KeepAll => "KeepAll",
+        meta::DeletedStrategy::KeepLast => "KeepLast",
+        meta::DeletedStrategy::KeepNone => "KeepNone",
     }
 }
 

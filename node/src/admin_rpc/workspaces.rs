@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use skep_api::service::workspaces::WorkspaceRequest;
+use skep_api::service::workspaces::{WorkspaceChange, WorkspaceRequest};
 use skep_placement::ids::RecordId;
 use skep_raft::wire::meta::v1 as meta;
 use tonic::Status;
 
 use super::accounts::shown;
 use super::wire::{
-    CreateWorkspaceReply, CreateWorkspaceRequest, DeleteWorkspaceReply, DeleteWorkspaceRequest, GrantReply, GrantRequest,
-    ListWorkspacesReply, ListWorkspacesRequest, Workspace, WorkspaceGrant,
+    ChangeWorkspaceReply, ChangeWorkspaceRequest, CreateWorkspaceReply, CreateWorkspaceRequest, DeleteWorkspaceReply,
+    DeleteWorkspaceRequest, GrantReply, GrantRequest, ListWorkspacesReply, ListWorkspacesRequest, Workspace, WorkspaceGrant,
 };
 use super::{AdminParts, Call, status};
 
@@ -30,23 +30,46 @@ impl AdminParts {
                 default_permission: permission_text(record.default_permission()).to_owned(),
                 slug: record.slug,
                 label: record.label,
+                quota_bytes: record.quota_bytes,
+                quota_entries: record.quota_entries,
+                skip_recycle: record.skip_recycle,
             });
         }
         Ok(ListWorkspacesReply { workspaces })
     }
 
     pub(super) async fn create_workspace(&self, call: Call, request: CreateWorkspaceRequest) -> Result<CreateWorkspaceReply, Status> {
+        let set = WorkspaceChange {
+            label: Some(request.label),
+            description: Some(request.description),
+            default_permission: Some(permission(&request.default_permission)?.unwrap_or_default()),
+            ..WorkspaceChange::default()
+        };
         let wanted = WorkspaceRequest {
-            default_permission: permission(&request.default_permission)?,
+            set,
             slug: request.slug,
-            label: request.label,
-            description: request.description,
             datasource: request.datasource,
             folder: request.folder,
             folder_per_user: request.folder_per_user,
         };
         let made = self.app.service().create_workspace(call.proof()?, &call.view, wanted, &call.context).await;
         Ok(CreateWorkspaceReply { id: made.map_err(status)?.to_string() })
+    }
+
+    pub(super) async fn change_workspace(&self, call: Call, request: ChangeWorkspaceRequest) -> Result<ChangeWorkspaceReply, Status> {
+        let everybody = request.default_permission.as_deref().map(permission).transpose()?;
+        let change = WorkspaceChange {
+            label: request.label,
+            description: request.description,
+            default_permission: everybody.map(Option::unwrap_or_default),
+            quota_bytes: request.quota_bytes,
+            quota_entries: request.quota_entries,
+            skip_recycle: request.skip_recycle,
+            ..WorkspaceChange::default()
+        };
+        let service = self.app.service();
+        let changed = service.change_workspace(call.proof()?, &call.view, (&request.slug, change), &call.context).await;
+        changed.map(|()| ChangeWorkspaceReply {}).map_err(status)
     }
 
     pub(super) async fn delete_workspace(&self, call: Call, request: DeleteWorkspaceRequest) -> Result<DeleteWorkspaceReply, Status> {

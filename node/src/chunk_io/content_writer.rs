@@ -52,7 +52,7 @@ pub(super) async fn abandon(shared: &Arc<Shared>, datasource: DatasourceId, writ
 
 async fn abort_upload(shared: &Arc<Shared>, datasource: DatasourceId, upload: u64) {
     let what = meta::content_command::What::AbortUpload(meta::AbortUpload { upload });
-    let command = content_command(meta::Actor::default(), 0, String::new(), what);
+    let command = content_command(what);
     match shared.metadata.propose(GroupId::from(datasource), command, Instant::now() + METADATA_DEADLINE).await {
         Ok(proposed) => shared.discard(&proposed.done.surplus),
         // Its lease ends it.
@@ -60,9 +60,9 @@ async fn abort_upload(shared: &Arc<Shared>, datasource: DatasourceId, upload: u6
     }
 }
 
-fn content_command(actor: meta::Actor, rights_index: u64, request_id: String, what: meta::content_command::What) -> meta::Command {
+fn content_command(what: meta::content_command::What) -> meta::Command {
     let what = Some(meta::command::What::Content(meta::ContentCommand { what: Some(what) }));
-    meta::Command { actor: Some(actor), rights_index, request_id, what, ..meta::Command::default() }
+    meta::Command { what, ..meta::Command::default() }
 }
 
 /// One chunk, full or cut, with the memory it holds.
@@ -319,7 +319,8 @@ impl ContentWriting {
     }
 
     async fn propose(&mut self, what: meta::content_command::What) -> Result<Proposed, WriteError> {
-        let command = content_command(self.request.actor.clone(), self.request.rights_index, self.request.request_id.clone(), what);
+        let WriteRequest { actor, rights_index, request_id, from, .. } = self.request.clone();
+        let command = meta::Command { actor: Some(actor), rights_index, request_id, from, ..content_command(what) };
         let group = GroupId::from(self.request.datasource);
         let answer = self.shared.metadata.propose(group, command, Instant::now() + METADATA_DEADLINE).await;
         self.unknown |= matches!(answer, Err(ProposeError::Unknown { .. }));

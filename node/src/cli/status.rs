@@ -13,7 +13,8 @@ use crate::admin_rpc::wire::StatusRequest;
 const AFTER_HELP: &str = "\
 CLOCK is how far a node's clock is ahead of the nodes' median: more than 2 s and it does not lead if another node can, more than 10 s
 and it is not ready. LAG is how many log entries a group's slowest voter is behind. BELOW PROFILE are chunks stored in a smaller code than their pool's; the
-repair queue brings them up. AWAITING COLLECTION are bytes that nothing names any more.
+repair queue brings them up. AWAITING COLLECTION are bytes of chunks that nothing names any more; DELETED, STILL KEPT are bytes of what was deleted
+for good and stays until history has passed it.
 
 Examples:
   skep status --config /etc/skep/skep.toml
@@ -164,10 +165,45 @@ fn show_storage(status: &Value) {
     });
     let header = ["id", "name", "pool", "available", "entries", "chunks", "logical", "stored", "stored/logical"];
     output::table(&header, datasources, "no datasource");
+    output::heading("versions, locks and what waits to go");
+    let kept = rows(status, "datasources", |row| {
+        let (condemned, unlinked) = (row.bytes("condemned_bytes"), row.bytes("unlinked_bytes"));
+        vec![row.text("name"), row.text("versions"), row.text("policy"), row.text("locks"), unlinked, condemned]
+    });
+    output::table(&["datasource", "versions", "policy", "locks", "deleted, still kept", "awaiting collection"], kept, "no datasource");
+    show_quotas(status);
     let whole = Row(status);
     output::heading("repair and collection");
-    let counts = vec![whole.text("repair_queue"), whole.text("below_profile"), whole.bytes("awaiting_collection_bytes")];
-    output::table(&["repair queue", "below profile", "awaiting collection"], vec![counts], "");
+    let mut counts = vec![whole.text("repair_queue"), whole.text("below_profile")];
+    counts.extend([whole.bytes("unlinked_bytes"), whole.bytes("awaiting_collection_bytes")]);
+    output::table(&["repair queue", "below profile", "deleted, still kept", "awaiting collection"], vec![counts], "");
+}
+
+fn show_quotas(status: &Value) {
+    output::heading("quotas");
+    let mut quotas = rows(status, "datasources", |row| {
+        let stored = used(&row.bytes("stored_bytes"), row.number("quota_bytes"), output::bytes);
+        vec![
+            "datasource".to_owned(),
+            row.text("name"),
+            String::new(),
+            stored,
+            used(&row.text("entries"), row.number("quota_entries"), |count| count.to_string()),
+        ]
+    });
+    let none = |row: &Vec<String>| row.iter().skip(3).all(String::is_empty);
+    quotas.retain(|row| !none(row));
+    quotas.extend(rows(status, "quotas", |row| {
+        let bytes = used(&row.bytes("used_bytes"), row.number("quota_bytes"), output::bytes);
+        let entries = used(&row.text("used_entries"), row.number("quota_entries"), |count| count.to_string());
+        vec![row.text("kind"), row.text("workspace"), row.text("login"), bytes, entries]
+    }));
+    output::table(&["of a", "name", "user", "bytes", "entries"], quotas, "no quota is set");
+}
+
+/// What is used of a quota; nothing where there is none.
+fn used(used: &str, quota: u64, shown: impl Fn(u64) -> String) -> String {
+    if quota == 0 { String::new() } else { format!("{used} of {}", shown(quota)) }
 }
 
 fn show_jobs(status: &Value) {
@@ -190,7 +226,7 @@ fn ratio(above: u64, below: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use skep_api::ports::{ClusterStatus, DatasourceStatus, DeviceStatus, GroupStatus, JobStatus, NodeStatus, PoolStatus};
+    use skep_api::ports::{ClusterStatus, DatasourceStatus, DeviceStatus, GroupStatus, JobStatus, NodeStatus, PoolStatus, QuotaStatus};
 
     use super::*;
 
@@ -204,6 +240,7 @@ mod tests {
             pools: vec![PoolStatus::default()],
             datasources: vec![DatasourceStatus::default()],
             jobs: vec![JobStatus::default()],
+            quotas: vec![QuotaStatus::default()],
             ..ClusterStatus::default()
         };
         let value = serde_json::to_value(&status).unwrap();

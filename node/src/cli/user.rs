@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::client::Target;
 use super::errors::CliError;
 use super::init::secret_of;
-use super::output;
+use super::{amount, output};
 use crate::admin_rpc::wire::{ChangeUserRequest, CreateUserRequest, DeleteUserRequest, ListUsersRequest, SetPasswordRequest, User};
 
 const AFTER_HELP: &str = "\
@@ -19,7 +19,8 @@ Examples:
   skep user create alice --config /etc/skep/skep.toml
   skep user password admin --config /etc/skep/skep.toml
   skep user password alice --password-file /run/secrets/alice --config /etc/skep/skep.toml
-  skep user change alice --disabled true --config /etc/skep/skep.toml";
+  skep user change alice --disabled true --config /etc/skep/skep.toml
+  skep user change alice --quota 20GiB --config /etc/skep/skep.toml";
 
 /// Lists, creates, changes or deletes users, and sets passwords.
 #[derive(Debug, Args)]
@@ -83,6 +84,12 @@ enum UserCommand {
         /// For messages.
         #[arg(long, value_name = "ADDRESS")]
         email: Option<String>,
+        /// Bytes of current versions in each folder of the user's own; none: no limit.
+        #[arg(long, value_name = "SIZE", value_parser = amount::size)]
+        quota: Option<u64>,
+        /// Files and folders in each folder of the user's own; none: no limit.
+        #[arg(long, value_name = "COUNT", value_parser = amount::count)]
+        quota_entries: Option<u64>,
     },
     /// Deletes a user with its grants and tokens; its files stay.
     Delete {
@@ -118,13 +125,15 @@ pub(super) fn run(arguments: &UserArguments) -> Result<(), CliError> {
             password.tell();
             Ok(())
         }
-        UserCommand::Change { target, login, admin, disabled, display_name, email } => {
+        UserCommand::Change { target, login, admin, disabled, display_name, email, quota, quota_entries } => {
             let request = ChangeUserRequest {
                 login: login.clone(),
                 admin: *admin,
                 disabled: *disabled,
                 display_name: display_name.clone(),
                 email: email.clone(),
+                quota_bytes: *quota,
+                quota_entries: *quota_entries,
             };
             target.with_admin(async |admin| admin.ask(async |calls| calls.change_user(request).await).await)?;
             output::line(format!("user {login} is changed"));
@@ -160,9 +169,15 @@ fn list(target: &Target) -> Result<(), CliError> {
             (false, false) => "no password",
         };
         let created = output::moment(user.created_at);
-        vec![user.login, kind.to_owned(), state.to_owned(), user.display_name, user.email, created, user.id]
+        let quota = match (user.quota_bytes, user.quota_entries) {
+            (0, 0) => "none".to_owned(),
+            (bytes, 0) => output::bytes(bytes),
+            (0, entries) => format!("{entries} entries"),
+            (bytes, entries) => format!("{}, {entries} entries", output::bytes(bytes)),
+        };
+        vec![user.login, kind.to_owned(), state.to_owned(), user.display_name, user.email, quota, created, user.id]
     });
-    output::table(&["login", "kind", "state", "name", "email", "created", "id"], rows.collect(), "no user");
+    output::table(&["login", "kind", "state", "name", "email", "quota", "created", "id"], rows.collect(), "no user");
     Ok(())
 }
 

@@ -4,17 +4,20 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::client::Target;
 use super::errors::CliError;
-use super::output;
-use crate::admin_rpc::wire::{CreateWorkspaceRequest, DeleteWorkspaceRequest, GrantRequest, ListWorkspacesRequest, Workspace};
+use super::{amount, output};
+use crate::admin_rpc::wire::{
+    ChangeWorkspaceRequest, CreateWorkspaceRequest, DeleteWorkspaceRequest, GrantRequest, ListWorkspacesRequest, Workspace,
+};
 
 const AFTER_HELP: &str = "\
 Examples:
   skep workspace list --config /etc/skep/skep.toml
   skep workspace create plans --config /etc/skep/skep.toml --datasource pydiods1 --folder plans
+  skep workspace set plans --quota 50GiB --skip-recycle true --config /etc/skep/skep.toml
   skep workspace grant plans --user alice --permission rw --config /etc/skep/skep.toml
   skep workspace grant plans --user alice --permission none --config /etc/skep/skep.toml";
 
-/// Lists, creates or deletes workspaces, and grants rights on them.
+/// Lists, creates, changes or deletes workspaces, and grants rights on them.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct WorkspaceArguments {
@@ -76,6 +79,8 @@ enum WorkspaceCommand {
         #[arg(long, value_enum, default_value_t = Permission::None, value_name = "PERMISSION")]
         everybody: Permission,
     },
+    /// Changes a workspace; what is not named stays.
+    Set(SetArguments),
     /// Takes a workspace away with the rights on it; its files stay in the datasource.
     Delete {
         #[command(flatten)]
@@ -98,12 +103,54 @@ enum WorkspaceCommand {
     },
 }
 
+/// What is set of a workspace.
+#[derive(Debug, Args)]
+struct SetArguments {
+    #[command(flatten)]
+    target: Target,
+    /// The workspace.
+    slug: String,
+    /// Its name for people.
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+    /// What it is for.
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Bytes of current versions at most, where each user has a folder in each; none: no limit.
+    #[arg(long, value_name = "SIZE", value_parser = amount::size)]
+    quota: Option<u64>,
+    /// Files and folders at most; none: no limit.
+    #[arg(long, value_name = "COUNT", value_parser = amount::count)]
+    quota_entries: Option<u64>,
+    /// What is deleted is deleted for good, not into a recycle bin.
+    #[arg(long, value_name = "BOOL")]
+    skip_recycle: Option<bool>,
+    /// What every user may do without a grant.
+    #[arg(long, value_enum, value_name = "PERMISSION")]
+    everybody: Option<Permission>,
+}
+
+fn change(set: &SetArguments) -> Result<(), CliError> {
+    let request = ChangeWorkspaceRequest {
+        slug: set.slug.clone(),
+        label: set.label.clone(),
+        description: set.description.clone(),
+        default_permission: set.everybody.map(Permission::text),
+        quota_bytes: set.quota,
+        quota_entries: set.quota_entries,
+        skip_recycle: set.skip_recycle,
+    };
+    set.target.with_admin(async |admin| admin.ask(async |calls| calls.change_workspace(request).await).await)?;
+    output::line(format!("workspace {} is changed", set.slug));
+    Ok(())
+}
+
 pub(super) fn run(arguments: &WorkspaceArguments) -> Result<(), CliError> {
     match &arguments.command {
         WorkspaceCommand::List { target } => {
             let reply =
                 target.with_admin(async |admin| admin.ask(async |calls| calls.list_workspaces(ListWorkspacesRequest {}).await).await)?;
-            let header = ["slug", "label", "datasources", "everybody", "grants", "id"];
+            let header = ["slug", "label", "datasources", "everybody", "grants", "quota", "entries", "deleted", "id"];
             output::table(&header, reply.workspaces.into_iter().map(row).collect(), "no workspace");
         }
         WorkspaceCommand::Create { target, slug, label, description, datasource, folder, folder_per_user, everybody } => {
@@ -119,6 +166,7 @@ pub(super) fn run(arguments: &WorkspaceArguments) -> Result<(), CliError> {
             let reply = target.with_admin(async |admin| admin.ask(async |calls| calls.create_workspace(request).await).await)?;
             output::line(format!("workspace {slug} is created with id {}", reply.id));
         }
+        WorkspaceCommand::Set(set) => change(set)?,
         WorkspaceCommand::Delete { target, slug } => {
             let request = DeleteWorkspaceRequest { slug: slug.clone() };
             target.with_admin(async |admin| admin.ask(async |calls| calls.delete_workspace(request).await).await)?;
@@ -137,5 +185,11 @@ fn row(workspace: Workspace) -> Vec<String> {
     let grants: Vec<String> = workspace.grants.iter().map(|grant| format!("{}:{}", grant.login, grant.permission)).collect();
     let per_user = if workspace.folder_per_user { " (a folder per user)" } else { "" };
     let datasources = format!("{}{per_user}", workspace.datasources.join(", "));
-    vec![workspace.slug, workspace.label, datasources, workspace.default_permission, grants.join(" "), workspace.id]
+    let limit = |number: u64, shown: String| if number == 0 { "none".to_owned() } else { shown };
+    let quota = limit(workspace.quota_bytes, output::bytes(workspace.quota_bytes));
+    let entries = limit(workspace.quota_entries, workspace.quota_entries.to_string());
+    let deleted = if workspace.skip_recycle { "for good" } else { "to the bin" }.to_owned();
+    let grants = grants.join(" ");
+    let everybody = workspace.default_permission;
+    vec![workspace.slug, workspace.label, datasources, everybody, grants, quota, entries, deleted, workspace.id]
 }

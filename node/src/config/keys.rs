@@ -121,6 +121,11 @@ pub(super) const SECTIONS: &[Section] = &[
             ),
             optional("election_ms_max", "2000", "The same, at most; each election waits some time between the two."),
             optional("silent_voter_minutes", "15", "Silence after which a voter is replaced by another node, minutes, 1 to 1440."),
+            optional(
+                "prune_seconds",
+                "10",
+                "How often a datasource's leader looks for old versions, history and recycled files to drop, seconds, 1 to 3600.",
+            ),
             optional("segment_mib", "64", "Size of a file of the log, MiB, 1 to 1024."),
             optional("log_mib_max", "512", "Log kept at most for all groups of this node, MiB, at least four files."),
             optional("snapshot_mib", "64", "A group's state is snapshot after so much log, MiB, 1 to 1024."),

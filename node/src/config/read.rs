@@ -152,6 +152,7 @@ fn raft(source: &mut Source) -> RaftConfig {
         election_min: Duration::from_millis(election_min),
         election_max: Duration::from_millis(election_max),
         silent_voter: Duration::from_secs(60 * silent),
+        prune_interval: Duration::from_secs(source.number("raft.prune_seconds", 1..=3600, 10)),
     }
 }
 

@@ -50,6 +50,7 @@ pub fn metadata_options(config: &Config, identity: NodeIdentity, first_start: bo
     // Who is later than half of what lies between two snapshots gets the snapshot.
     options.kept_entries = options.kept_entries.min(config.raft.snapshot_commands / 2);
     options.silent_voter = config.raft.silent_voter;
+    options.prune_sweep_interval = config.raft.prune_interval;
     Ok(options)
 }
 

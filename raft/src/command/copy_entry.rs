@@ -5,7 +5,8 @@
 use skep_placement::chunk::FileHasher;
 use skep_placement::ids::{ContentId, EntryId};
 
-use super::move_entry::check_apart;
+use super::move_entry::{check_apart, replace};
+use super::recycle::Bin;
 use super::{note, put_file};
 use crate::keys::{CurrentKey, Descending, VersionKey};
 use crate::state::path::Located;
@@ -14,7 +15,7 @@ use crate::state::transaction::Transaction;
 use crate::state::tree::{self, Parents, Target};
 use crate::state::{content, entry, limits, lock, path, precondition, read};
 use crate::store::{Direction, StateError};
-use crate::wire::meta::v1::{Change, CopyEntry, CurrentRecord, Done, RejectionCode, VersionRecord};
+use crate::wire::meta::v1::{CopyEntry, CurrentRecord, Done, RejectionCode, VersionRecord};
 
 /// Copies an entry, and all that lies below it unless told otherwise.
 pub(super) fn apply(transaction: &mut Transaction<'_>, command: &CopyEntry) -> Result<Done, Stop> {
@@ -34,12 +35,14 @@ pub(super) fn apply(transaction: &mut Transaction<'_>, command: &CopyEntry) -> R
         }
     }
     let created = target.existing.is_none();
+    let mut final_path = String::new();
     if let Some(existing) = &target.existing {
         if !command.overwrite {
             return Err(refuse(RejectionCode::AlreadyExists, format!("there is an entry {:?} already", target.name)));
         }
         lock::check_removal(transaction, existing)?;
-        tree::discard(transaction, existing, Change::Replaced)?;
+        let bin = command.recycle_root.as_ref().map(|root| Bin { root: Some(root), id: &command.bin });
+        final_path = replace(transaction, existing, bin, &command.recycle_note_json)?;
     } else {
         lock::check_new_member(transaction, &target.folder)?;
     }
@@ -49,7 +52,7 @@ pub(super) fn apply(transaction: &mut Transaction<'_>, command: &CopyEntry) -> R
         count += copy_below(transaction, &command.seed, source.entry, &copy)?;
     }
     let shown = entry::show(transaction.state(), &copy, false)?;
-    Ok(Done { entry: Some(shown), created, count, ..Done::default() })
+    Ok(Done { entry: Some(shown), created, count, final_path, ..Done::default() })
 }
 
 /// Copies all that lies below a folder into its copy. How many entries.

@@ -80,14 +80,7 @@ pub(super) fn change(transaction: &mut Transaction<'_>, command: &ChangeDatasour
     let key = DatasourceKey { datasource: DatasourceId(command.datasource) };
     let not_found = || refuse(RejectionCode::NotFound, format!("there is no datasource {}", command.datasource));
     let mut record = transaction.get(&key)?.ok_or_else(not_found)?;
-    if !command.policy.is_empty() && command.policy != record.policy {
-        let policy_id: RecordId = id(&command.policy, "policy id")?;
-        if !policy::exists(transaction, policy_id)? {
-            return Err(refuse(RejectionCode::NotFound, format!("there is no versioning policy with the id {policy_id}")));
-        }
-        record.policy = command.policy.clone();
-        record.policy_changed_at = transaction.stamp();
-    }
+    change_policy(transaction, command, &mut record)?;
     if command.set_quota {
         (record.quota_bytes, record.quota_entries) = (command.quota_bytes, command.quota_entries);
     }
@@ -99,6 +92,27 @@ pub(super) fn change(transaction: &mut Transaction<'_>, command: &ChangeDatasour
     }
     transaction.put(&key, &record);
     Ok(Done { number: record.id, ..Done::default() })
+}
+
+/// Gives the datasource a policy or takes its policy away; either way its files are looked at anew.
+fn change_policy(transaction: &Transaction<'_>, command: &ChangeDatasource, record: &mut DatasourceRecord) -> Result<(), Stop> {
+    if command.clear_policy && !command.policy.is_empty() {
+        return Err(invalid("a policy cannot be given and taken away at once"));
+    }
+    let is_same = command.policy == record.policy;
+    if command.clear_policy && !record.current_only {
+        (record.policy, record.current_only) = (Bytes::new(), true);
+    } else if !command.policy.is_empty() && !is_same {
+        let policy_id: RecordId = id(&command.policy, "policy id")?;
+        if !policy::exists(transaction, policy_id)? {
+            return Err(refuse(RejectionCode::NotFound, format!("there is no versioning policy with the id {policy_id}")));
+        }
+        (record.policy, record.current_only) = (command.policy.clone(), false);
+    } else {
+        return Ok(());
+    }
+    record.policy_changed_at = transaction.stamp();
+    Ok(())
 }
 
 /// Sets the limits that the datasource's own group enforces.

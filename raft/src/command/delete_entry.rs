@@ -25,13 +25,14 @@ pub(super) fn apply(transaction: &mut Transaction<'_>, command: &DeleteEntry) ->
             return Err(refuse(RejectionCode::NotEmpty, "the folder is not empty"));
         }
     }
+    let as_it_was = Done { entry: Some(entry::show(transaction.state(), &located, false)?), ..Done::default() };
     if command.permanently {
         tree::discard(transaction, &located, Change::Deleted)?;
-        return Ok(Done::default());
+        return Ok(as_it_was);
     }
     let bin = Bin { root: command.recycle_root.as_ref(), id: &command.bin };
     match recycle::recycle(transaction, &located, &bin, &command.recycle_note_json, Change::Deleted)? {
-        Recycled::Discarded => Ok(Done::default()),
+        Recycled::Discarded => Ok(as_it_was),
         Recycled::Moved(moved) => {
             let shown = entry::show(transaction.state(), &moved, false)?;
             Ok(Done { entry: Some(shown), final_path: recycle::path_in_bin(&moved), ..Done::default() })

@@ -83,14 +83,13 @@ pub(super) fn reap(transaction: &mut Transaction<'_>, command: &ReapEntries) -> 
     // What the feed still tells of may be looked at, and its history rows are dropped by the feed.
     let told = oldest(transaction, 1)?.first().map_or(u64::MAX, |(_, change)| change.stamp);
     let mut room = usize::try_from(command.limit.clamp(1, limits::PRUNED_ROWS_MAX)).unwrap_or(1);
+    let is_due = |key: &ReapKey| key.since.0 <= horizon && key.since.0 < told;
     let rows = read::rows::<ReapKey>(transaction.state(), &[], Direction::Forward).take(room);
-    let rows = rows.take_while(|row| row.as_ref().map_or(true, |(key, _)| key.since.0 <= horizon && key.since.0 < told));
+    let rows = rows.take_while(|row| row.as_ref().map_or(true, |(key, _)| is_due(key)));
     let due = rows.collect::<Result<Vec<(ReapKey, ReapRecord)>, StateError>>()?;
     let mut count = 0;
-    let mut more = due.len() == room;
     for (key, _) in due {
         if room == 0 {
-            more = true;
             break;
         }
         let by_id = ByIdKey { entry: key.entry };
@@ -106,10 +105,11 @@ pub(super) fn reap(transaction: &mut Transaction<'_>, command: &ReapEntries) -> 
         if done {
             transaction.delete(&key);
             count += 1;
-        } else {
-            more = true;
         }
     }
+    // The members that folders let loose are due too.
+    let next = read::rows::<ReapKey>(transaction.state(), &[], Direction::Forward).next().transpose()?;
+    let more = next.is_some_and(|(key, _)| is_due(&key));
     let cursor = if more { vec![1].into() } else { bytes::Bytes::new() };
     Ok(Done { count, cursor, ..Done::default() })
 }
@@ -124,6 +124,7 @@ fn folder(transaction: &mut Transaction<'_>, key: &ReapKey, room: &mut usize) ->
         shrink(transaction, key.entry, weight)?;
         let (by_id, mut record) = tree::by_id(transaction, member.entry)?;
         record.unlinked_at = key.since.0;
+        tree::leave_bin(transaction, member.entry, &mut record);
         transaction.put(&by_id, &record);
         transaction.put(&ReapKey { since: key.since, entry: member.entry }, &ReapRecord::default());
         *room = room.saturating_sub(1);

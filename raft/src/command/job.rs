@@ -44,6 +44,7 @@ pub(super) fn create(transaction: &mut Transaction<'_>, command: &CreateJob) -> 
         created_at: stamp,
         changed_at: stamp,
         rights_index: transaction.rights_index(),
+        from: transaction.asked_from().to_owned(),
         ..JobRecord::default()
     };
     write(transaction, &key, None, &job);

@@ -6,12 +6,13 @@ use skep_placement::ids::EntryId;
 
 use super::note;
 use super::recycle::{self, Bin};
+use crate::state::feed::{self, Told};
 use crate::state::path::{self, Located};
-use crate::state::rejection::{Stop, id, refuse};
+use crate::state::rejection::{Stop, id, refuse, text};
 use crate::state::transaction::Transaction;
 use crate::state::tree::{self, Parents, Target};
-use crate::state::{entry, lock, precondition};
-use crate::wire::meta::v1::{Change, Done, MoveEntry, RejectionCode};
+use crate::state::{entry, limits, lock, precondition};
+use crate::wire::meta::v1::{Change, ChangeKind, Done, MoveEntry, RejectionCode};
 
 /// Moves an entry to a path.
 pub(super) fn apply(transaction: &mut Transaction<'_>, command: &MoveEntry) -> Result<Done, Stop> {
@@ -37,7 +38,8 @@ pub(super) fn apply(transaction: &mut Transaction<'_>, command: &MoveEntry) -> R
             return Err(refuse(RejectionCode::AlreadyExists, format!("there is an entry {:?} already", target.name)));
         }
         lock::check_removal(transaction, existing)?;
-        final_path = replace(transaction, command, existing)?;
+        let bin = command.recycle_root.as_ref().map(|root| Bin { root: Some(root), id: &command.bin });
+        final_path = replace(transaction, existing, bin, &command.recycle_note_json)?;
     } else {
         lock::check_new_member(transaction, &target.folder)?;
     }
@@ -45,6 +47,7 @@ pub(super) fn apply(transaction: &mut Transaction<'_>, command: &MoveEntry) -> R
     let moved = tree::relink(transaction, &source, &target.folder, &target.name, Change::MovedAway)?;
     if command.restore {
         note::write(transaction, moved.entry, recycle::NOTE, None)?;
+        feed::tell_of(transaction, Told::staying(ChangeKind::Meta, &moved, false), recycle::NOTE);
     }
     let shown = entry::show(transaction.state(), &moved, false)?;
     Ok(Done { entry: Some(shown), created: target.existing.is_none(), final_path, ..Done::default() })
@@ -65,13 +68,13 @@ pub(super) fn check_apart(source: &Located, target: &Target) -> Result<(), Stop>
 }
 
 /// Clears the target; gives its path in the bin if it went there.
-fn replace(transaction: &mut Transaction<'_>, command: &MoveEntry, existing: &Located) -> Result<String, Stop> {
-    if command.recycle_root.is_none() {
+pub(super) fn replace(transaction: &mut Transaction<'_>, existing: &Located, bin: Option<Bin<'_>>, note: &str) -> Result<String, Stop> {
+    text(note, "note about the old place", limits::NOTE_BYTES_MAX)?;
+    let Some(bin) = bin else {
         tree::discard(transaction, existing, Change::Replaced)?;
         return Ok(String::new());
-    }
-    let bin = Bin { root: command.recycle_root.as_ref(), id: &command.bin };
-    match recycle::recycle(transaction, existing, &bin, "", Change::Replaced)? {
+    };
+    match recycle::recycle(transaction, existing, &bin, note, Change::Replaced)? {
         recycle::Recycled::Moved(moved) => Ok(recycle::path_in_bin(&moved)),
         recycle::Recycled::Discarded => Ok(String::new()),
     }

@@ -56,6 +56,7 @@ pub(super) fn recycle(
         Some(_) => return Err(refuse(RejectionCode::NotAFolder, format!("{BIN:?} is a file"))),
         None => {
             let entry: EntryId = id(bin.id, "id of the recycle bin")?;
+            transaction.count_bin();
             tree::create_folder(transaction, &root, BIN, entry, 0)?
         }
     };
@@ -63,6 +64,7 @@ pub(super) fn recycle(
     let name = free_name(transaction, bin.entry, wanted, located.is_folder())?;
     let moved = tree::relink(transaction, located, &bin, &name, why)?;
     let (by_id, mut record) = tree::by_id(transaction, moved.entry)?;
+    // After it hangs in the bin: to hang elsewhere takes an entry from the queue.
     record.recycled_at = transaction.stamp();
     transaction.put(&by_id, &record);
     transaction.put(&RecycledKey { since: Stamp(record.recycled_at), entry: moved.entry }, &());
@@ -86,9 +88,16 @@ pub(super) fn empty(transaction: &mut Transaction<'_>, command: &EmptyBins) -> R
         let record = transaction.get(&ByIdKey { entry: key.entry })?;
         let lies_there = record.is_some_and(|record| record.recycled_at == key.since.0 && record.unlinked_at == 0);
         let Some(located) = located.filter(|_| lies_there) else {
-            transaction.delete(&key);
+            // What lies in a bin that was deleted as a folder goes with it, when that is taken apart.
+            if !lies_there {
+                transaction.delete(&key);
+            }
             continue;
         };
+        // A bin that somebody gave another name is none: what lies there is kept.
+        if !lies_in_bin(transaction, &located)? {
+            continue;
+        }
         let is_old = command.seconds != 0 && key.since.0.saturating_add(command.seconds.saturating_mul(1_000_000)) <= transaction.stamp();
         let bin = located.chain.last().copied().unwrap_or(EntryId::ROOT);
         let held = transaction.get(&SumsKey { folder: bin })?.unwrap_or_default().bytes;
@@ -99,6 +108,11 @@ pub(super) fn empty(transaction: &mut Transaction<'_>, command: &EmptyBins) -> R
         }
     }
     Ok(Done { count, cursor, ..Done::default() })
+}
+
+fn lies_in_bin(transaction: &Transaction<'_>, located: &Located) -> Result<bool, StateError> {
+    let Some((folder, _)) = &located.place else { return Ok(false) };
+    Ok(transaction.get(&ByIdKey { entry: *folder })?.is_some_and(|record| record.name == BIN))
 }
 
 /// The path of something in the bin, below the recycle root.

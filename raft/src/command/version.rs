@@ -6,19 +6,23 @@ use skep_placement::ids::{ContentId, EntryId, VersionId};
 
 use super::put_file;
 use crate::keys::{Descending, VersionByIdKey, VersionKey};
+use crate::state::feed::{self, Told};
 use crate::state::path::{self, Located};
 use crate::state::rejection::{Stop, id, refuse, text};
 use crate::state::transaction::{Transaction, take};
 use crate::state::tree::{self, Parents};
-use crate::state::{content, entry, limits, lock, precondition, read};
+use crate::state::{content, entry, history, limits, lock, precondition, read};
 use crate::store::StateError;
-use crate::wire::meta::v1::{DeleteVersion, DescribeVersion, Done, RejectionCode, UseVersion, VersionRecord};
+use crate::wire::meta::v1::{ChangeKind, DeleteVersion, DescribeVersion, Done, RejectionCode, UseVersion, VersionRecord};
+
+/// What the feed calls a change of a file's versions that leaves the current one as it is.
+const VERSIONS: &str = "skep:versions";
 
 /// Makes a version's content the current one of a path again, as a new version.
 pub(super) fn use_again(transaction: &mut Transaction<'_>, command: &UseVersion) -> Result<Done, Stop> {
     let version_id: VersionId = id(&command.version, "version id")?;
     text(&command.description, "description", limits::TEXT_BYTES_MAX)?;
-    let (_, used) = find(transaction, id(&command.of_entry, "entry id")?, &command.of_version)?;
+    let used = used(transaction, command)?;
     let parents = Parents { recursive: command.recursive, ids: &command.parents };
     let target = tree::target(transaction, command.path.as_ref(), parents)?;
     if target.existing.as_ref().is_some_and(Located::is_folder) {
@@ -33,7 +37,11 @@ pub(super) fn use_again(transaction: &mut Transaction<'_>, command: &UseVersion)
         number: 0,
         author: Some(transaction.actor().clone()),
         created_at: stamp,
-        mtime: if command.keep_mtime { used.mtime } else { stamp },
+        mtime: match command.mtime {
+            0 if command.keep_mtime => used.mtime,
+            0 => stamp,
+            mtime => mtime,
+        },
         description: command.description.clone(),
         rights_index: transaction.rights_index(),
         ..used
@@ -47,14 +55,24 @@ pub(super) fn use_again(transaction: &mut Transaction<'_>, command: &UseVersion)
     Ok(Done { entry: Some(shown), created, version: Some(version), ..Done::default() })
 }
 
+/// The version that is used: of the file that is named, or of the one at the path.
+fn used(transaction: &Transaction<'_>, command: &UseVersion) -> Result<VersionRecord, Stop> {
+    if !command.of_entry.is_empty() {
+        return find(transaction, id(&command.of_entry, "entry id")?, &command.of_version).map(|(_, version)| version);
+    }
+    let located = file(transaction, command.path.as_ref())?;
+    find_of(transaction, &located, &command.of_version).map(|(_, version)| version)
+}
+
 /// Sets what people say of a version.
 pub(super) fn describe(transaction: &mut Transaction<'_>, command: &DescribeVersion) -> Result<Done, Stop> {
     text(&command.description, "description", limits::TEXT_BYTES_MAX)?;
     let located = file(transaction, command.path.as_ref())?;
     lock::check_change(transaction, &located)?;
-    let (key, mut version) = find(transaction, located.entry, &command.version)?;
+    let (key, mut version) = find_of(transaction, &located, &command.version)?;
     version.description.clone_from(&command.description);
     transaction.put(&key, &version);
+    feed::tell_of(transaction, Told::staying(ChangeKind::Meta, &located, false), VERSIONS);
     let shown = entry::show(transaction.state(), &located, false)?;
     Ok(Done { entry: Some(shown), version: Some(version), ..Done::default() })
 }
@@ -63,11 +81,12 @@ pub(super) fn describe(transaction: &mut Transaction<'_>, command: &DescribeVers
 pub(super) fn delete(transaction: &mut Transaction<'_>, command: &DeleteVersion) -> Result<Done, Stop> {
     let located = file(transaction, command.path.as_ref())?;
     lock::check_change(transaction, &located)?;
-    let (key, version) = find(transaction, located.entry, &command.version)?;
+    let (key, version) = find_of(transaction, &located, &command.version)?;
     if located.current.version == version.version {
         return Err(refuse(RejectionCode::AlreadyExists, "this is the current version: revert to another one first, or delete the file"));
     }
     drop_version(transaction, &key, &version)?;
+    feed::tell_of(transaction, Told::staying(ChangeKind::Meta, &located, false), VERSIONS);
     let shown = entry::show(transaction.state(), &located, false)?;
     Ok(Done { entry: Some(shown), version: Some(version), ..Done::default() })
 }
@@ -87,6 +106,16 @@ fn file(transaction: &Transaction<'_>, path: Option<&crate::wire::meta::v1::Entr
         return Err(refuse(RejectionCode::IsAFolder, "a folder has no versions"));
     }
     Ok(located)
+}
+
+/// A version of a linked file by its id; one that its history still knows of is told from one that never was.
+fn find_of(transaction: &Transaction<'_>, located: &Located, version: &[u8]) -> Result<(VersionKey, VersionRecord), Stop> {
+    let found = find(transaction, located.entry, version);
+    let unknown = matches!(&found, Err(Stop::Refused(rejection)) if rejection.code() == RejectionCode::VersionNotFound);
+    if unknown && history::had_version(transaction.state(), located, version)? {
+        return Err(refuse(RejectionCode::Pruned, "it was deleted, or pruned by the versioning policy"));
+    }
+    found
 }
 
 /// A version of a file by its id, whether the file is still linked or not.

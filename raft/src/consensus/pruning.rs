@@ -40,7 +40,7 @@ pub(super) async fn run(context: &Arc<Context>, replica: &Replica, datasource: D
         queue_all(context, replica, record.policy_changed_at).await;
     }
     let limit = limits::PRUNED_ROWS_MAX;
-    if due.bins && (record.recycle_seconds != 0 || record.recycle_bytes != 0) {
+    if due.recycled.is_some_and(|since| bins_are_due(&record, since, clock)) {
         empty_bins(context, replica, &record).await;
     }
     if due.locks {
@@ -67,7 +67,8 @@ struct Due {
     locks: bool,
     versions: bool,
     reaps: bool,
-    bins: bool,
+    /// What has lain in a recycle bin longest came there at this stamp.
+    recycled: Option<u64>,
     oldest_change: Option<u64>,
 }
 
@@ -85,9 +86,15 @@ fn look(state: &dyn ReadState, clock: u64) -> Result<Due, StateError> {
         limits: read::get(state, &LimitsKey {})?.unwrap_or_default(),
         versions: first.is_some_and(|(key, ())| key.due.0 <= clock),
         reaps: reap.is_some_and(|since| since <= horizon),
-        bins: read::rows::<RecycledKey>(state, &[], Direction::Forward).next().transpose()?.is_some(),
+        recycled: read::rows::<RecycledKey>(state, &[], Direction::Forward).next().transpose()?.map(|(key, ())| key.since.0),
         oldest_change,
     })
+}
+
+/// Whether something may have to leave a bin: the oldest by its time, anything by the bytes of a bin.
+fn bins_are_due(record: &DatasourceRecord, oldest: u64, clock: u64) -> bool {
+    let is_old = record.recycle_seconds != 0 && oldest.saturating_add(record.recycle_seconds.saturating_mul(1_000_000)) <= clock;
+    is_old || record.recycle_bytes != 0
 }
 
 async fn bring_limits(context: &Arc<Context>, replica: &Replica, record: &DatasourceRecord, there: DatasourceLimits) {

@@ -12,13 +12,13 @@ use super::directory::Directory;
 use super::limits;
 use super::replica::Replica;
 use crate::errors::QueryError;
-use crate::query::answer;
+use crate::query;
 use crate::state::GroupKind;
 use crate::store::remembered::RememberedState;
 use crate::store::{ReadState, StateError};
 use crate::system_view::SystemView;
 use crate::wire::meta::v1::query::What;
-use crate::wire::meta::v1::{Answer, Query};
+use crate::wire::meta::v1::{Answer, Query, answer};
 use crate::wire::raft::v1::metadata_client::MetadataClient;
 use crate::wire::raft::v1::{QueryRequest, Status};
 
@@ -89,20 +89,27 @@ impl Context {
 
     /// Answers a question from the replica here.
     pub(crate) async fn query_here(&self, replica: Arc<Replica>, query: Query, deadline: Instant) -> Result<Answer, QueryError> {
+        let generation = self.generation(replica.group);
         let state = fresh_state(&replica, deadline).await?;
         let kind = replica.kind;
         let at_once = if reads_little(&query) { from_memory(state.as_ref(), kind, &query) } else { Err(StateError::NotInMemory) };
         let answered = match at_once {
             Err(StateError::NotInMemory) => {
-                let reading = tokio::task::spawn_blocking(move || answer(state.as_ref(), kind, &query)).await;
+                let reading = tokio::task::spawn_blocking(move || query::answer(state.as_ref(), kind, &query)).await;
                 reading.map_err(|panicked| QueryError::unavailable(panicked.to_string()))?
             }
             answered => answered,
         };
-        answered.map_err(|error| {
+        let mut found = answered.map_err(|error| {
             (self.options.on_fatal)(&format!("cannot read the state of group {}: {error}", replica.group));
             QueryError::unavailable(error.to_string())
-        })
+        })?;
+        if let Some(answer::What::Changes(page)) = &mut found.what {
+            // A state of one generation must not be told as that of another.
+            let known = generation.filter(|generation| self.generation(replica.group) == Some(*generation));
+            page.generation = known.ok_or_else(|| QueryError::unavailable("the group was recovered meanwhile"))?.0;
+        }
+        Ok(found)
     }
 
     async fn query_there(&self, node: NodeId, group: GroupId, query: Query, deadline: Instant) -> Result<Answer, String> {
@@ -135,8 +142,8 @@ fn reads_little(query: &Query) -> bool {
 /// The answer, if no disk has to be waited for.
 fn from_memory(state: &dyn ReadState, kind: GroupKind, query: &Query) -> Result<Answer, StateError> {
     match state.in_memory() {
-        Some(in_memory) => answer(in_memory.as_ref(), kind, query),
-        None => answer(state, kind, query),
+        Some(in_memory) => query::answer(in_memory.as_ref(), kind, query),
+        None => query::answer(state, kind, query),
     }
 }
 

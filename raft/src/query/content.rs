@@ -5,7 +5,7 @@ use skep_placement::ids::{ChunkId, ContentId, VersionId};
 use super::{Found, absent, look_up, past};
 use crate::keys::{self, ChunkKey, ContentKey, Descending, ManifestKey, VersionByIdKey, VersionKey};
 use crate::state::path::Located;
-use crate::state::{entry, limits, manifest, read};
+use crate::state::{entry, history, limits, manifest, read};
 use crate::store::{Family, ReadState, StateError};
 use crate::wire::meta::v1::{Absence, ContentAnswer, ContentQuery, ContentRecord, PlacedChunk, VersionRecord};
 
@@ -24,7 +24,8 @@ pub(super) fn content(state: &dyn ReadState, query: &ContentQuery) -> Result<Fou
         let wanted = if query.at == 0 { &query.version } else { &located.current.version };
         let Some(version) = version(state, &located, wanted, query.at != 0)? else {
             let depth = u64::try_from(depth).unwrap_or(u64::MAX);
-            return Ok(Found::Absence(Absence { depth, unavailable_version: true, pruned: query.at != 0, ..Absence::default() }));
+            let pruned = query.at != 0 || history::had_version(state, &located, wanted)?;
+            return Ok(Found::Absence(Absence { depth, unavailable_version: true, pruned, ..Absence::default() }));
         };
         answer.entry = Some(if query.at == 0 {
             entry::show(state, &located, false)?

@@ -10,9 +10,9 @@ use crate::wire::meta::v1::{AuditLine, AuditPage, AuditQuery, ChangeRecord, Chan
 
 pub(super) fn changes(state: &dyn ReadState, query: &ChangesQuery) -> Result<Found, StateError> {
     let within = match &query.within {
-        None => EntryId::ROOT,
+        None => None,
         Some(path) => match look_up_folder(state, Some(path))? {
-            Ok(folder) => folder.entry,
+            Ok(folder) => Some(folder.entry),
             Err(absence) => return Ok(Found::Absence(absence)),
         },
     };
@@ -44,11 +44,11 @@ pub(super) fn changes(state: &dyn ReadState, query: &ChangesQuery) -> Result<Fou
     Ok(Found::Changes(answer))
 }
 
-/// A change as one sees it who sees a folder; none if it is nowhere near it.
-fn show(state: &dyn ReadState, within: EntryId, key: ChangeKey, change: ChangeRecord) -> Result<Option<FeedChange>, StateError> {
+/// A change as one sees it who sees a folder, or everything; none if it is nowhere near the folder.
+fn show(state: &dyn ReadState, within: Option<EntryId>, key: ChangeKey, change: ChangeRecord) -> Result<Option<FeedChange>, StateError> {
     let to = seen(state, within, change.to.as_ref())?;
     let from = seen(state, within, change.from.as_ref())?;
-    let is_self = change.entry.as_ref() == within.0.as_slice();
+    let is_self = within.is_none_or(|within| change.entry.as_ref() == within.0.as_slice());
     if to.is_none() && from.is_none() && !is_self {
         return Ok(None);
     }
@@ -63,10 +63,14 @@ fn show(state: &dyn ReadState, within: EntryId, key: ChangeKey, change: ChangeRe
     }))
 }
 
-/// The names of a place below a folder, if it is below. Folders above are named as they are called now.
-fn seen(state: &dyn ReadState, within: EntryId, place: Option<&EntryPlace>) -> Result<Option<Vec<String>>, StateError> {
+/// The names of a place below a folder, if it is below; for who sees everything below the root of its tree. Folders above are named as they are called now.
+fn seen(state: &dyn ReadState, within: Option<EntryId>, place: Option<&EntryPlace>) -> Result<Option<Vec<String>>, StateError> {
     let Some(place) = place else { return Ok(None) };
-    let Some(at) = place.chain.iter().position(|folder| folder.as_ref() == within.0.as_slice()) else { return Ok(None) };
+    let at = match within {
+        None => Some(0),
+        Some(within) => place.chain.iter().position(|folder| folder.as_ref() == within.0.as_slice()),
+    };
+    let Some(at) = at else { return Ok(None) };
     let mut names = Vec::with_capacity(place.chain.len() - at);
     for folder in place.chain.iter().skip(at + 1) {
         let entry = read::stored_id(folder, "an entry id")?;

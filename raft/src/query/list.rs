@@ -35,7 +35,11 @@ pub(super) fn list(state: &dyn ReadState, query: &ListQuery) -> Result<Found, St
             page.more = true;
             break;
         }
-        page.entries.push(entry::show_record(state, Some((folder.entry, &key.name.0)), &current, query.with_meta)?);
+        let mut shown = entry::show_record(state, Some((folder.entry, &key.name.0)), &current, query.with_meta)?;
+        if query.with_meta && !query.user.is_empty() {
+            shown.meta.extend(entry::own_note(state, read::stored_id(&current.entry, "an entry id")?, &query.user)?);
+        }
+        page.entries.push(shown);
     }
     if query.count_total && is_any {
         page.total = read::count::<CurrentKey>(state, &[&folder.entry])?;

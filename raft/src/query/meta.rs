@@ -45,11 +45,14 @@ impl Finding<'_> {
         for wanted in query.entries.iter().take(page(query.limit)) {
             let Ok(entry) = EntryId::try_from(wanted.as_ref()) else { continue };
             let mut notes = Vec::new();
-            for row in read::rows::<EntryMetaKey>(self.state, &[&entry], Direction::Forward) {
-                let (key, record) = row?;
-                if query.namespace.is_empty() || key.namespace.0 == query.namespace {
+            if query.namespace.is_empty() {
+                for row in read::rows::<EntryMetaKey>(self.state, &[&entry], Direction::Forward) {
+                    let (key, record) = row?;
                     notes.push((key.namespace.0, record, RecordId::default()));
                 }
+            } else {
+                let key = EntryMetaKey { entry, namespace: NameRest(query.namespace.clone()) };
+                notes.extend(read::get(self.state, &key)?.map(|record| (query.namespace.clone(), record, RecordId::default())));
             }
             if let Ok(user) = RecordId::try_from(query.user.as_ref()) {
                 let key = UserNoteKey { user, namespace: NameThen(query.namespace.clone()), entry };

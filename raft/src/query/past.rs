@@ -13,7 +13,7 @@ use crate::keys::{self, ByIdKey, CurrentKey, Descending, GoneKey, HistoryHorizon
 use crate::state::path::Located;
 use crate::state::read;
 use crate::store::{Direction, ReadState, StateError};
-use crate::wire::meta::v1::{Absence, CurrentRecord, Entry, EntryKind, EntryPath, GoneRecord, HistoryRecord};
+use crate::wire::meta::v1::{Absence, ByIdRecord, CurrentRecord, Entry, EntryKind, EntryPath, GoneRecord, HistoryRecord};
 use prost::Message;
 
 /// Whether history reaches back to an instant; the horizon if it does not.
@@ -122,7 +122,7 @@ fn base_at(state: &dyn ReadState, base: EntryId, at: u64) -> Result<Option<Locat
         return Ok(Some(Located { entry: base, kind: EntryKind::Folder, place: None, current: folder(0), chain: Vec::new() }));
     }
     let Some(record) = read::get(state, &ByIdKey { entry: base })? else { return Ok(None) };
-    if record.created_at > at || (record.unlinked_at != 0 && record.unlinked_at <= at) {
+    if record.created_at > at || deleted_by(state, &record, at)? {
         return Ok(None);
     }
     if record.kind == i32::from(EntryKind::Folder) {
@@ -136,6 +136,23 @@ fn base_at(state: &dyn ReadState, base: EntryId, at: u64) -> Result<Option<Locat
             Located::linked(parent, &record.name, current, vec![parent]).map(Some)
         }
         Some(_) | None => Ok(None),
+    }
+}
+
+/// Whether an entry, or a folder above it, was deleted for good by an instant. Nothing moves below what is deleted: the folders above it now are those
+/// that were above it when one of them went.
+fn deleted_by(state: &dyn ReadState, record: &ByIdRecord, at: u64) -> Result<bool, StateError> {
+    let mut here = record.clone();
+    loop {
+        if here.unlinked_at != 0 && here.unlinked_at <= at {
+            return Ok(true);
+        }
+        // A root hangs nowhere.
+        let Ok(entry) = EntryId::try_from(here.parent.as_ref()) else { return Ok(false) };
+        if entry == EntryId::ROOT {
+            return Ok(false);
+        }
+        here = read::expect(state, &ByIdKey { entry })?;
     }
 }
 

@@ -120,6 +120,11 @@ pub(crate) fn refer(transaction: &mut Transaction<'_>, named: &Named<'_>, place:
         return Err(refuse_at(RejectionCode::Invalid, detail, place));
     }
     let is_same = stored_write(&record)? == named.write;
+    // Shards of two codes under one write id could be taken for pieces of one.
+    if is_same && !relies_on_pin && record.code != named.stored.code {
+        let detail = format!("the writing {} of chunk {} has another code: a changed code takes a new write id", named.write, named.chunk);
+        return Err(refuse_at(RejectionCode::Invalid, detail, place));
+    }
     if relies_on_pin && !is_same {
         return Err(refuse_at(RejectionCode::InstanceGone, format!("chunk {} has another instance now", named.chunk), place));
     }

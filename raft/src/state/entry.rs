@@ -1,15 +1,12 @@
 //! An entry as people see it.
 
-use skep_placement::ids::{EntryId, VersionId};
+use skep_placement::ids::{EntryId, RecordId, VersionId};
 
-use crate::keys::{EntryMetaKey, StampKey, SumsKey, TotalsKey};
+use crate::keys::{EntryMetaKey, NameThen, StampKey, SumsKey, TotalsKey, UserNoteKey};
 use crate::state::path::Located;
-use crate::state::{lock, read};
+use crate::state::{lock, namespace, read};
 use crate::store::{Direction, ReadState, StateError};
 use crate::wire::meta::v1::{CurrentRecord, Entry, EntryKind, EntryMeta, LockKind};
-
-/// The namespace under which Cells shows who locked an entry.
-const CONTENT_LOCK: &str = "content_lock";
 
 /// Shows an entry that was located.
 pub(crate) fn show(state: &dyn ReadState, located: &Located, with_meta: bool) -> Result<Entry, StateError> {
@@ -69,10 +66,17 @@ fn notes(state: &dyn ReadState, entry: EntryId) -> Result<Vec<EntryMeta>, StateE
     let notes = read::rows::<EntryMetaKey>(state, &[&entry], Direction::Forward)
         .map(|row| row.map(|(key, record)| EntryMeta { namespace: key.namespace.0, json: record.json }))
         // The lock alone says who holds it.
-        .filter(|note| note.as_ref().map_or(true, |note| note.namespace != CONTENT_LOCK));
+        .filter(|note| note.as_ref().map_or(true, |note| note.namespace != namespace::CONTENT_LOCK));
     let mut notes = notes.collect::<Result<Vec<EntryMeta>, StateError>>()?;
     notes.extend(content_lock(state, entry)?);
     Ok(notes)
+}
+
+/// What a user alone has marked an entry with; nothing for no user.
+pub(crate) fn own_note(state: &dyn ReadState, entry: EntryId, user: &[u8]) -> Result<Option<EntryMeta>, StateError> {
+    let Ok(user) = RecordId::try_from(user) else { return Ok(None) };
+    let key = UserNoteKey { user, namespace: NameThen(namespace::BOOKMARK.to_owned()), entry };
+    Ok(read::get(state, &key)?.map(|record| EntryMeta { namespace: namespace::BOOKMARK.to_owned(), json: record.json }))
 }
 
 /// Who holds the content lock, as clients of Cells know it: a note with the login.
@@ -83,7 +87,7 @@ fn content_lock(state: &dyn ReadState, entry: EntryId) -> Result<Option<EntryMet
     let stamp = read::get(state, &StampKey {})?.unwrap_or(0);
     let held = lock::on(state, entry)?.into_iter().find(|(_, lock)| lock.kind() == LockKind::Content && lock::is_live(lock, stamp));
     let login = held.and_then(|(_, lock)| lock.owner).map(|owner| owner.login);
-    Ok(login.map(|login| EntryMeta { namespace: CONTENT_LOCK.to_owned(), json: json_text(&login) }))
+    Ok(login.map(|login| EntryMeta { namespace: namespace::CONTENT_LOCK.to_owned(), json: json_text(&login) }))
 }
 
 /// A text as JSON.

@@ -58,6 +58,8 @@ pub(crate) const BATCH_STEPS_MAX: usize = 20_001;
 pub(crate) const REFUSALS_NOTED_MAX: usize = 256;
 /// Seconds that reads of the past may go back where nothing else is set.
 pub(crate) const HISTORY_SECONDS: u64 = 7 * 24 * 3_600;
+/// Rows of a name's history that are searched for a version.
+pub(crate) const HISTORY_ROWS_SEARCHED: usize = 1_000;
 /// Seconds within which no policy prunes what was current, where it says nothing.
 pub(crate) const KEEP_ALL_SECONDS: u64 = 24 * 3_600;
 /// Rows that one step of pruning may delete.

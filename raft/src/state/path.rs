@@ -172,7 +172,7 @@ pub(crate) fn existing(state: &dyn ReadState, path: Option<&EntryPath>) -> Resul
     }
 }
 
-/// The entry that a command's path names, if its name is there; a missing way to it is refused.
+/// The entry that a command's path names, if it is there; where a folder on the way is missing, it is not. A file on the way is refused.
 pub(crate) fn find(state: &dyn ReadState, path: Option<&EntryPath>) -> Result<Option<Located>, Stop> {
     let (base, names) = checked(path)?;
     match look_up(state, base, names)? {

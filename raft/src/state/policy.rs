@@ -259,6 +259,22 @@ pub fn built_in() -> Vec<VersioningPolicyRecord> {
     ]
 }
 
+/// What a datasource keeps whose policy was taken away: of each file the current version, of what is deleted nothing. What was current within the last
+/// day stays as under any policy, so that the mistake of a moment can be taken back.
+#[must_use]
+pub fn current_only() -> VersioningPolicyRecord {
+    VersioningPolicyRecord {
+        name: "No versions".to_owned(),
+        keep_all_seconds: limits::KEEP_ALL_SECONDS,
+        max_total_size: -1,
+        max_size_per_file: -1,
+        ignore_files_greater_than: -1,
+        keep_periods: vec![KeepPeriod { interval_start: "0".to_owned(), max_number: 0 }],
+        node_deleted: DeletedStrategy::KeepNone.into(),
+        ..VersioningPolicyRecord::default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,6 +319,14 @@ mod tests {
         assert_eq!(kept.iter().filter(|age| **age >= 15).count(), 10, "ten of the older");
         assert!(kept.contains(&29) && kept.contains(&15), "spread over the period: {kept:?}");
         assert!(plan.look_again.is_some_and(|at| at > NOW && at <= NOW + DAY), "{:?}", plan.look_again);
+    }
+
+    #[test]
+    fn without_a_policy_the_current_version_alone_stays() {
+        let rules = Rules::of(&current_only()).expect("it can be carried out");
+        let all = versions(&[9, 5, 3, 2]);
+        assert_eq!(rules.plan(&all, NOW).dropped, [1, 2, 3]);
+        assert_eq!(rules.of_deleted(&all), [1, 2, 3, 4]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Quotas: how much may lie below a folder, and how much a datasource may store. Decided where a change is applied, by the sums that it leaves.
 //!
-//! Invariant: no command that makes a sum grow leaves it over a limit that came with it. What is over already may shrink.
+//! Invariants: no command that makes a sum grow leaves it over a limit that came with it; what is over already may shrink. What the cluster does by itself to
+//! keep what was accepted, as to encode chunks anew, is never refused by a quota, and neither is the way into the recycle bin.
 
 use skep_placement::ids::EntryId;
 
@@ -9,31 +10,34 @@ use crate::state::path::{self, Lookup};
 use crate::state::rejection::{Stop, refuse};
 use crate::state::transaction::Transaction;
 use crate::store::StateError;
-use crate::wire::meta::v1::{DatasourceLimits, FolderSums, QuotaLimit, RejectionCode};
+use crate::wire::meta::v1::command::What;
+use crate::wire::meta::v1::{
+    Command, ContentCommand, DatasourceLimits, EntryPath, FolderSums, GroupTotals, QuotaLimit, RejectionCode, content_command,
+};
 
 /// What was there before a command, of all that has a limit.
 pub(crate) struct Before<'a> {
-    folders: Vec<(EntryId, FolderSums, &'a QuotaLimit)>,
-    datasource: Option<(DatasourceLimits, u64, u64)>,
+    folders: Vec<Limited<'a>>,
+    datasource: Option<(DatasourceLimits, GroupTotals)>,
+}
+
+/// A folder with a limit, and what it held. One that was not there held nothing.
+struct Limited<'a> {
+    quota: &'a QuotaLimit,
+    root: &'a EntryPath,
+    was: Option<(EntryId, FolderSums)>,
 }
 
 /// Looks before a command.
-pub(crate) fn before<'a>(transaction: &Transaction<'_>, quotas: &'a [QuotaLimit]) -> Result<Before<'a>, StateError> {
+pub(crate) fn before<'a>(transaction: &Transaction<'_>, command: &'a Command) -> Result<Before<'a>, StateError> {
     let mut folders = Vec::new();
-    for quota in quotas {
-        let Some((base, path)) = quota.root.as_ref().and_then(|path| Some((EntryId::try_from(path.base.as_ref()).ok()?, path))) else {
-            continue;
-        };
-        // A folder that is made by the command itself is empty before it.
-        if let Lookup::Found(located) = path::look_up(transaction.state(), base, &path.names)? {
-            folders.push((located.entry, sums(transaction, located.entry)?, quota));
-        }
+    for quota in &command.quotas {
+        let Some(root) = &quota.root else { continue };
+        folders.push(Limited { quota, root, was: held(transaction, root)? });
     }
-    let datasource = match transaction.get(&LimitsKey {})? {
-        Some(limits) => {
-            let totals = transaction.totals()?;
-            Some((limits, totals.stored_bytes, totals.entries))
-        }
+    let limits = if is_own(command) { None } else { transaction.get(&LimitsKey {})? };
+    let datasource = match limits {
+        Some(limits) => Some((limits, transaction.totals()?)),
         None => None,
     };
     Ok(Before { folders, datasource })
@@ -41,17 +45,35 @@ pub(crate) fn before<'a>(transaction: &Transaction<'_>, quotas: &'a [QuotaLimit]
 
 /// Refuses what a command did if it went over a limit.
 pub(crate) fn check(transaction: &Transaction<'_>, before: &Before<'_>) -> Result<(), Stop> {
-    for (folder, was, quota) in &before.folders {
-        let is = sums(transaction, *folder)?;
+    // To delete into the bin must be possible however full it is, also where that makes the bin.
+    let bins = transaction.bins_made();
+    for Limited { quota, root, was } in &before.folders {
+        let Some((folder, is)) = held(transaction, root)? else { continue };
+        let was = was.filter(|(before, _)| *before == folder).map_or_else(FolderSums::default, |(_, sums)| sums);
         over(is.bytes, was.bytes, quota.bytes_max, &quota.name, "bytes")?;
-        over(entries(&is), entries(was), quota.entries_max, &quota.name, "entries")?;
+        over(entries(&is).saturating_sub(bins), entries(&was), quota.entries_max, &quota.name, "entries")?;
     }
-    if let Some((limits, stored, entries)) = &before.datasource {
-        let totals = transaction.totals()?;
-        over(totals.stored_bytes, *stored, limits.stored_bytes_max, "the datasource", "stored bytes")?;
-        over(totals.entries, *entries, limits.entries_max, "the datasource", "entries")?;
+    if let Some((limits, was)) = &before.datasource {
+        let is = transaction.totals()?;
+        over(is.stored_bytes, was.stored_bytes, limits.stored_bytes_max, "the datasource", "stored bytes")?;
+        over(is.entries.saturating_sub(bins), was.entries, limits.entries_max, "the datasource", "entries")?;
     }
     Ok(())
+}
+
+/// Whether the cluster itself does this with chunks that it has accepted before.
+fn is_own(command: &Command) -> bool {
+    use content_command::What as Content;
+    let Some(What::Content(ContentCommand { what: Some(what) })) = &command.what else { return false };
+    match what {
+        Content::OpenUpload(_) | Content::AppendUpload(_) | Content::RenewUpload(_) | Content::AbortUpload(_) => false,
+        Content::ShardRepaired(_)
+        | Content::Reencoded(_)
+        | Content::ReportDamage(_)
+        | Content::AdvanceHorizon(_)
+        | Content::ExpireUploads(_)
+        | Content::QueueRepairs(_) => true,
+    }
 }
 
 fn over(is: u64, was: u64, most: u64, whose: &str, what: &str) -> Result<(), Stop> {
@@ -65,6 +87,10 @@ fn entries(sums: &FolderSums) -> u64 {
     sums.files.saturating_add(sums.folders)
 }
 
-fn sums(transaction: &Transaction<'_>, folder: EntryId) -> Result<FolderSums, StateError> {
-    Ok(transaction.get(&SumsKey { folder })?.unwrap_or_default())
+/// The folder at the root of a quota and what it holds; none while it is not there.
+fn held(transaction: &Transaction<'_>, root: &EntryPath) -> Result<Option<(EntryId, FolderSums)>, StateError> {
+    let Ok(base) = EntryId::try_from(root.base.as_ref()) else { return Ok(None) };
+    let Lookup::Found(located) = path::look_up(transaction.state(), base, &root.names)? else { return Ok(None) };
+    let sums = transaction.get(&SumsKey { folder: located.entry })?.unwrap_or_default();
+    Ok(Some((located.entry, sums)))
 }

@@ -5,6 +5,7 @@
 
 use skep_placement::ids::{EntryId, RecordId};
 
+use crate::state::namespace::{self, May};
 use crate::state::read;
 use crate::store::StateError;
 use crate::system_view::SystemView;
@@ -48,6 +49,10 @@ pub enum Action {
     ReadJob,
     /// Cancel a job.
     ChangeJob,
+    /// See what is noted under a namespace.
+    ReadNamespace,
+    /// Note something under a namespace.
+    WriteNamespace,
 }
 
 /// What it is to be done with.
@@ -68,6 +73,8 @@ pub enum Resource {
     Account(RecordId),
     /// A job.
     Job(RecordId),
+    /// A namespace of metadata, by its name. Where it may be used is decided beside it.
+    Namespace(String),
 }
 
 /// The decision.
@@ -114,6 +121,12 @@ pub enum Denial {
     /// Only an administrator may.
     #[error("only an administrator may do this")]
     NotAdmin,
+    /// The policies of the namespace do not allow it.
+    #[error("the policies of the namespace do not allow it")]
+    Policy,
+    /// The name is kept for the program itself.
+    #[error("this name is kept for the server itself")]
+    Reserved,
     /// The action and the resource do not belong together.
     #[error("this cannot be done with this")]
     Meaningless,
@@ -148,7 +161,37 @@ fn judge(view: &SystemView, identity: &Identity, action: Action, resource: &Reso
             Some(job) => Ok(of_job(&user, &job, action)),
             None => Ok(Err(Denial::NoResource)),
         },
+        Resource::Namespace(name) => of_namespace(view, &user, name, action),
     }
+}
+
+/// A defined namespace is used as its policies say. Under other names programs keep what they like, but not under those that the server or definitions
+/// own: what was noted under a definition that is gone is not shown.
+fn of_namespace(view: &SystemView, user: &UserRecord, name: &str, action: Action) -> Result<Verdict, StateError> {
+    let may = match action {
+        Action::ReadNamespace => May::Read,
+        Action::WriteNamespace => May::Write,
+        Action::SeeWorkspace
+        | Action::ReadTree
+        | Action::ReadContent
+        | Action::WriteTree
+        | Action::WriteContent
+        | Action::Administer
+        | Action::ReadAccount
+        | Action::ChangeAccount
+        | Action::ReadJob
+        | Action::ChangeJob => return Ok(Err(Denial::Meaningless)),
+    };
+    if let Some(record) = view.namespace(name)? {
+        return Ok(if namespace::allows(&record.policies, user, may) { Ok(()) } else { Err(Denial::Policy) });
+    }
+    Ok(if name.starts_with(namespace::OWN_PREFIX) {
+        Err(Denial::NoResource)
+    } else if may == May::Write && namespace::is_reserved(name) {
+        Err(Denial::Reserved)
+    } else {
+        Ok(())
+    })
 }
 
 fn of_cluster(user: &UserRecord, action: Action) -> Verdict {
@@ -163,7 +206,9 @@ fn of_cluster(user: &UserRecord, action: Action) -> Verdict {
         | Action::ReadAccount
         | Action::ChangeAccount
         | Action::ReadJob
-        | Action::ChangeJob => Err(Denial::Meaningless),
+        | Action::ChangeJob
+        | Action::ReadNamespace
+        | Action::WriteNamespace => Err(Denial::Meaningless),
     }
 }
 
@@ -179,7 +224,9 @@ fn of_account(user: &UserRecord, own: bool, action: Action) -> Verdict {
         | Action::WriteTree
         | Action::WriteContent
         | Action::ReadJob
-        | Action::ChangeJob => Err(Denial::Meaningless),
+        | Action::ChangeJob
+        | Action::ReadNamespace
+        | Action::WriteNamespace => Err(Denial::Meaningless),
     }
 }
 
@@ -194,7 +241,9 @@ fn of_job(user: &UserRecord, job: &JobRecord, action: Action) -> Verdict {
         | Action::WriteContent
         | Action::Administer
         | Action::ReadAccount
-        | Action::ChangeAccount => Err(Denial::Meaningless),
+        | Action::ChangeAccount
+        | Action::ReadNamespace
+        | Action::WriteNamespace => Err(Denial::Meaningless),
     }
 }
 
@@ -208,7 +257,13 @@ fn in_workspace(
     let needed = match action {
         Action::SeeWorkspace | Action::ReadTree | Action::ReadContent => Permission::Read,
         Action::WriteTree | Action::WriteContent => Permission::ReadWrite,
-        Action::Administer | Action::ReadAccount | Action::ChangeAccount | Action::ReadJob | Action::ChangeJob => {
+        Action::Administer
+        | Action::ReadAccount
+        | Action::ChangeAccount
+        | Action::ReadJob
+        | Action::ChangeJob
+        | Action::ReadNamespace
+        | Action::WriteNamespace => {
             return Ok(Err(Denial::Meaningless));
         }
     };

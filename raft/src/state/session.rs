@@ -68,7 +68,7 @@ fn execute(transaction: &mut Transaction<'_>, command: &Command) -> Result<Outco
         }
         Err(Stop::Failed(error)) => return Err(error),
     };
-    audit::line(transaction, command, &what);
+    audit::lines(transaction, command, &what)?;
     transaction.keep();
     Ok(outcome(transaction, what))
 }
@@ -80,7 +80,7 @@ fn once(transaction: &mut Transaction<'_>, command: &Command) -> Result<What, St
     {
         return Ok(What::Done(done));
     }
-    let before = quota::before(transaction, &command.quotas)?;
+    let before = quota::before(transaction, command)?;
     stated::check(transaction, command)?;
     let what = command::apply(transaction, command)?;
     lock::check_fence_met(transaction, command)?;

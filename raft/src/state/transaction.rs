@@ -20,6 +20,8 @@ pub(crate) struct Transaction<'a> {
     sub: u32,
     /// The command changed something that the lock with its fence covers.
     fence_met: bool,
+    /// Recycle bins that the command has made.
+    bins_made: u64,
 }
 
 /// Who asks for a command, and what goes with it.
@@ -36,7 +38,7 @@ struct Asked {
 impl<'a> Transaction<'a> {
     pub(crate) fn begin(state: &'a dyn ReadState, kind: GroupKind, position: Position) -> Result<Self, StateError> {
         let stamp = read::get(state, &StampKey {})?.unwrap_or(0);
-        Ok(Self { overlay: Overlay::over(state), kind, position, stamp, asked: Asked::default(), sub: 0, fence_met: false })
+        Ok(Self { overlay: Overlay::over(state), kind, position, stamp, asked: Asked::default(), sub: 0, fence_met: false, bins_made: 0 })
     }
 
     /// Goes on to the next proposal: what was changed stays, the stamp grows.
@@ -56,6 +58,7 @@ impl<'a> Transaction<'a> {
             fence: command.fence,
         };
         self.fence_met = false;
+        self.bins_made = 0;
         let highest = self.get(&RightsIndexKey {})?.unwrap_or(0);
         if command.rights_index > highest {
             self.put(&RightsIndexKey {}, &command.rights_index);
@@ -136,6 +139,16 @@ impl<'a> Transaction<'a> {
     /// Whether the command changed something that the lock with its fence covers.
     pub(crate) fn fence_is_met(&self) -> bool {
         self.fence_met
+    }
+
+    /// Notes that a recycle bin was made.
+    pub(crate) fn count_bin(&mut self) {
+        self.bins_made += 1;
+    }
+
+    /// Recycle bins that the command has made.
+    pub(crate) fn bins_made(&self) -> u64 {
+        self.bins_made
     }
 
     /// The next number of a row that this entry writes.

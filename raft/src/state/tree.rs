@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use skep_placement::ids::{EntryId, Stamp};
 
-use crate::keys::{ByIdKey, CurrentKey, Descending, GoneKey, HistoryKey, NameThen, ReapKey, SumsKey};
+use crate::keys::{ByIdKey, CurrentKey, Descending, GoneKey, HistoryKey, NameThen, ReapKey, RecycledKey, SumsKey};
 use crate::state::feed::{self, Told};
 use crate::state::path::{self, Located, Lookup};
 use crate::state::rejection::{Stop, id, invalid, refuse};
@@ -176,6 +176,7 @@ pub(crate) fn discard(transaction: &mut Transaction<'_>, located: &Located, why:
     let (key, mut record) = by_id(transaction, located.entry)?;
     record.unlinked_at = transaction.stamp();
     record.rights_index = transaction.rights_index();
+    leave_bin(transaction, located.entry, &mut record);
     transaction.put(&key, &record);
     transaction.count(|totals| {
         totals.unlinked_bytes = totals.unlinked_bytes.saturating_add(weight.bytes);
@@ -206,13 +207,21 @@ pub(crate) fn relink(
     let (key, mut record) = by_id(transaction, located.entry)?;
     record.parent = bytes_of(folder.entry);
     name.clone_into(&mut record.name);
-    record.recycled_at = 0;
+    leave_bin(transaction, located.entry, &mut record);
     record.rights_index = transaction.rights_index();
     transaction.put(&key, &record);
     let moved = Located::linked(folder.entry, name, current, chain)?;
     let told = Told { from: feed::place_of(located), ..Told::staying(ChangeKind::Moved, &moved, superseded) };
     feed::tell(transaction, told);
     Ok(moved)
+}
+
+/// Takes an entry from the queue of what lies in bins; the record is the caller's to write.
+pub(crate) fn leave_bin(transaction: &mut Transaction<'_>, entry: EntryId, record: &mut ByIdRecord) {
+    if record.recycled_at != 0 {
+        transaction.delete(&RecycledKey { since: Stamp(record.recycled_at), entry });
+        record.recycled_at = 0;
+    }
 }
 
 /// The by-id record of an entry that is there.

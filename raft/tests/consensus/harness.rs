@@ -388,7 +388,7 @@ pub(crate) async fn make_folder(node: &Node, name: &str, number: u128, deadline:
 /// Whether a folder is there, by a linearizable read.
 pub(crate) async fn has_folder(node: &Node, name: &str, deadline: Instant) -> Result<bool, skep_raft::errors::QueryError> {
     let path = EntryPath { base: Bytes::from(vec![0; 16]), names: vec![name.to_owned()] };
-    let stat = Query { what: Some(query::What::Stat(StatQuery { path: Some(path), with_meta: false, at: 0 })) };
+    let stat = Query { what: Some(query::What::Stat(StatQuery { path: Some(path), ..Default::default() })) };
     let answered = node.metadata.query(DATA, stat, deadline).await?;
     Ok(matches!(answered.what, Some(answer::What::Entry(_))))
 }

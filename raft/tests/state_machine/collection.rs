@@ -68,6 +68,24 @@ fn the_first_instance_is_kept_and_another_is_surplus() {
 }
 
 #[test]
+fn a_changed_code_under_one_write_id_is_refused() {
+    let mut group = Group::datasource();
+    let written = stored(1, 5_000, 1, 900);
+    group.put_chunks("/f", std::slice::from_ref(&written)).unwrap();
+    let other = StoredChunk { code: Some(Code { data: 1, parity: 2 }), ..written.clone() };
+    assert_eq!(code(group.put_chunks("/g", std::slice::from_ref(&other))), RejectionCode::Invalid);
+    let upload = open(&mut group);
+    assert_eq!(code(append(&mut group, upload, 0, vec![other.clone()])), RejectionCode::Invalid);
+    group.content(What::AbortUpload(AbortUpload { upload })).unwrap();
+    let kept = record(&group, 1).unwrap();
+    assert_eq!((kept.code, kept.contents), (written.code, 1), "the first writing is as it was");
+    let surplus =
+        group.put_chunks("/h", &[StoredChunk { write: Some(WriteId { node: 1, boot: 1, counter: 2 }), ..other }]).unwrap().surplus;
+    assert_eq!(surplus.len(), 1, "under a write id of its own it is another instance");
+    group.check();
+}
+
+#[test]
 fn every_command_with_a_new_instance_begun_before_the_horizon_is_refused() {
     let mut group = Group::datasource();
     group.put_chunks("/a", &[stored(1, 5_000, 1, 900)]).unwrap();

@@ -163,7 +163,7 @@ fn paths_of_every_kind_of_nonsense_are_answered() {
     let mut group = Group::datasource();
     for text in ["/a\0b", "/..", "/."] {
         assert!(group.mkdir(text).is_err());
-        let asked = skep_raft::wire::meta::v1::StatQuery { path: path(text), with_meta: true, at: 0 };
+        let asked = skep_raft::wire::meta::v1::StatQuery { path: path(text), with_meta: true, ..Default::default() };
         group.query(skep_raft::wire::meta::v1::query::What::Stat(asked));
     }
 }

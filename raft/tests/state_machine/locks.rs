@@ -311,10 +311,11 @@ fn a_content_lock_is_passed_by_its_owner_without_a_token_and_shown_to_all() {
     by(ANA).put(&mut group, "/a/g").unwrap();
     assert_eq!(code(by(BEN).put(&mut group, "/a/g")), LOCKED);
     assert_eq!(code(by(BEN).lock(&mut group, "/a/g", 9, EXCLUSIVE)), LOCKED);
-    let noted = |group: &Group| match group.query(query::What::Stat(StatQuery { path: path("/a/g"), with_meta: true, at: 0 })) {
-        answer::What::Entry(entry) => entry.meta.into_iter().map(|meta| (meta.namespace, meta.json)).collect::<Vec<_>>(),
-        other => panic!("{other:?}"),
-    };
+    let noted =
+        |group: &Group| match group.query(query::What::Stat(StatQuery { path: path("/a/g"), with_meta: true, ..Default::default() })) {
+            answer::What::Entry(entry) => entry.meta.into_iter().map(|meta| (meta.namespace, meta.json)).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
     assert_eq!(noted(&group), [("content_lock".to_owned(), "\"ana\"".to_owned())]);
     by(ANA).lock(&mut group, "/a/g", 10, EXCLUSIVE).unwrap();
     assert_eq!(code(by(ANA).put(&mut group, "/a/g")), LOCKED, "the other lock of the same user wants its token");

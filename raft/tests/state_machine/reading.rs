@@ -155,7 +155,7 @@ fn absences_say_how_far_the_path_went() {
     let mut group = Group::datasource();
     group.mkdir("/a").unwrap();
     group.put("/a/f", b"x").unwrap();
-    let stat = |path| match group.query(query::What::Stat(StatQuery { path, with_meta: false, at: 0 })) {
+    let stat = |path| match group.query(query::What::Stat(StatQuery { path, ..Default::default() })) {
         answer::What::Absence(absence) => (absence.depth, absence.not_a_folder),
         other => panic!("{other:?}"),
     };

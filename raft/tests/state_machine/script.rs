@@ -1,6 +1,7 @@
 //! Golden scripts: `> command` lines with what they print. `UPDATE_GOLDEN=1` writes what is printed now.
 
 use super::group::{Group, id, path};
+use super::script_past;
 use prost::Message;
 use skep_raft::keys::{GoneKey, HistoryKey, StateKey};
 use skep_raft::wire::meta::v1::{
@@ -13,13 +14,22 @@ use std::path::PathBuf;
 
 #[test]
 fn scripts_print_what_they_printed() {
-    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testscripts/state");
+    replay("state", Group::datasource, |group, command| {
+        let printed = run(group, command);
+        group.check();
+        printed
+    });
+}
+
+/// Plays all scripts of a folder, each on a group of its own, and compares what they print.
+pub(crate) fn replay(folder: &str, group: impl Fn() -> Group, run: impl Fn(&mut Group, &str) -> String) {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testscripts").join(folder);
     let mut files: Vec<PathBuf> = fs::read_dir(&dir).unwrap().map(|file| file.unwrap().path()).collect();
     files.sort();
     assert!(!files.is_empty(), "no scripts in {}", dir.display());
     for file in files {
         let script = fs::read_to_string(&file).unwrap();
-        let printed = play(&script);
+        let printed = play(&script, &mut group(), &run);
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             fs::write(&file, printed).unwrap();
         } else {
@@ -29,14 +39,12 @@ fn scripts_print_what_they_printed() {
 }
 
 /// The script with what its commands print.
-fn play(script: &str) -> String {
-    let mut group = Group::datasource();
+fn play(script: &str, group: &mut Group, run: impl Fn(&mut Group, &str) -> String) -> String {
     let mut printed = String::new();
     for line in script.lines() {
         if let Some(command) = line.strip_prefix("> ") {
             writeln!(printed, "{line}").unwrap();
-            printed.push_str(&run(&mut group, command));
-            group.check();
+            printed.push_str(&run(group, command));
         } else if line.is_empty() || line.starts_with('#') {
             writeln!(printed, "{line}").unwrap();
         }
@@ -44,63 +52,86 @@ fn play(script: &str) -> String {
     printed
 }
 
-/// Options of a command: words without a value, and `name=value`.
-struct Words<'a> {
+/// What follows a command's name: words without a value, and `name=value`.
+pub(crate) struct Words<'a> {
     words: Vec<&'a str>,
 }
 
 impl<'a> Words<'a> {
-    fn has(&self, word: &str) -> bool {
+    pub(crate) fn of(words: impl Iterator<Item = &'a str>) -> Self {
+        Self { words: words.collect() }
+    }
+
+    pub(crate) fn has(&self, word: &str) -> bool {
         self.words.contains(&word)
     }
 
-    fn value(&self, name: &str) -> Option<&'a str> {
+    pub(crate) fn value(&self, name: &str) -> Option<&'a str> {
         self.words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
     }
 
-    fn condition(&self) -> Option<Precondition> {
+    /// The number of `name=number`; 0 if it is not there.
+    pub(crate) fn valued(&self, name: &str) -> u64 {
+        self.value(name).map_or(0, |value| value.parse().unwrap())
+    }
+
+    /// The word at a place; empty behind the last.
+    pub(crate) fn word(&self, place: usize) -> &'a str {
+        self.words.get(place).copied().unwrap_or("")
+    }
+
+    pub(crate) fn number(&self, place: usize) -> u64 {
+        self.word(place).parse().unwrap_or_else(|_| panic!("no number at place {place} of {:?}", self.words))
+    }
+
+    pub(crate) fn condition(&self) -> Option<Precondition> {
         let list = |name| self.value(name).map(|value| value.split(',').map(str::to_owned).collect()).unwrap_or_default();
         Some(Precondition {
             must_exist: self.has("exists"),
             must_not_exist: self.has("new"),
             etags_any: list("if"),
             etags_none: list("unless"),
-            unmodified_since: self.value("unmodified").map_or(0, |value| value.parse().unwrap()),
-            fence: self.value("fence").map_or(0, |value| value.parse().unwrap()),
+            unmodified_since: self.valued("unmodified"),
+            fence: self.valued("fence"),
         })
     }
 }
 
 fn run(group: &mut Group, command: &str) -> String {
     let mut words = command.split_whitespace();
-    let (verb, first) = (words.next().unwrap(), words.next().unwrap_or(""));
-    let words = Words { words: words.collect() };
-    let second = words.words.first().copied().unwrap_or("");
+    let verb = words.next().unwrap();
+    let words = Words::of(words);
     match verb {
-        "ls" => list(group, first, &words),
-        "stat" => stat(group, first),
-        "versions" => versions(group, first),
+        "ls" => list(group, words.word(0), &words),
+        "stat" => stat(group, words.word(0), 0),
+        "versions" => versions(group, words.word(0)),
         "history" => history(group),
         "totals" => totals(group),
         "clock" => {
-            group.clock = first.parse().unwrap();
+            group.clock = words.number(0);
             String::new()
         }
+        _ => script_past::run(group, verb, &words, command).unwrap_or_else(|| {
+            let what = change(group, command);
+            outcome(group.tree(what))
+        }),
+    }
+}
+
+/// The change of a tree that a line asks for.
+pub(crate) fn change(group: &mut Group, line: &str) -> tree_command::What {
+    let mut words = line.split_whitespace();
+    let (verb, words) = (words.next().unwrap(), Words::of(words));
+    let (first, second) = (words.word(0), words.word(1));
+    match verb {
         "put" => {
             let bytes = vec![b'x'; second.parse().unwrap()];
             let from = new_content::From::Inlined(bytes.clone().into());
             let put = super::group::put_of(first, group.id(), group.id(), bytes.len() as u64, from);
             let parents = (0..5).map(|_| group.id()).collect();
-            let mtime = words.value("mtime").map_or(0, |value| value.parse().unwrap());
-            let put = PutFile { condition: words.condition(), recursive: words.has("-p"), parents, mtime, ..put };
-            outcome(group.tree(tree_command::What::PutFile(put)))
+            let (condition, recursive, mtime) = (words.condition(), words.has("-p"), words.valued("mtime"));
+            tree_command::What::PutFile(PutFile { condition, recursive, parents, mtime, ..put })
         }
-        _ => outcome(change(group, verb, [first, second], &words)),
-    }
-}
-
-fn change(group: &mut Group, verb: &str, [first, second]: [&str; 2], words: &Words<'_>) -> Result<Done, Rejection> {
-    let what = match verb {
         "mkdir" => tree_command::What::CreateFolder(CreateFolder {
             path: path(first),
             entry: group.id(),
@@ -118,7 +149,7 @@ fn change(group: &mut Group, verb: &str, [first, second]: [&str; 2], words: &Wor
             bin: group.id(),
             expected: words.value("expected").map_or_else(bytes::Bytes::new, |number| id(number.parse().unwrap())),
             restore: words.has("restore"),
-            target_condition: None,
+            ..MoveEntry::default()
         }),
         "cp" => tree_command::What::CopyEntry(CopyEntry {
             from: path(first),
@@ -140,16 +171,15 @@ fn change(group: &mut Group, verb: &str, [first, second]: [&str; 2], words: &Wor
         "note" => tree_command::What::SetMeta(SetMeta {
             path: path(first),
             namespace: second.to_owned(),
-            json: words.words.get(1).copied().unwrap_or("").to_owned(),
+            json: words.word(2).to_owned(),
             ..SetMeta::default()
         }),
         "touch" => tree_command::What::SetTimes(SetTimes { path: path(first), mtime: second.parse().unwrap() }),
-        other => panic!("no command {other:?}"),
-    };
-    group.tree(what)
+        other => script_past::change(group, other, &words),
+    }
 }
 
-fn outcome(result: Result<Done, Rejection>) -> String {
+pub(crate) fn outcome(result: Result<Done, Rejection>) -> String {
     match result {
         Ok(done) => {
             let mut line = done.entry.as_ref().map_or_else(|| "done".to_owned(), show);
@@ -171,7 +201,7 @@ fn outcome(result: Result<Done, Rejection>) -> String {
     }
 }
 
-fn show(entry: &Entry) -> String {
+pub(crate) fn show(entry: &Entry) -> String {
     let number = entry.entry.last().copied().unwrap_or(0);
     let mut line = if entry.kind == i32::from(EntryKind::Folder) {
         let sums = entry.sums.unwrap_or_default();
@@ -190,14 +220,15 @@ fn show(entry: &Entry) -> String {
     line
 }
 
-fn list(group: &Group, folder: &str, words: &Words<'_>) -> String {
-    let number = |name| words.value(name).map_or(0, |value| value.parse().unwrap());
+pub(crate) fn list(group: &Group, folder: &str, words: &Words<'_>) -> String {
+    let number = |name| u32::try_from(words.valued(name)).unwrap();
     let asked = ListQuery {
         path: path(folder),
         after: words.value("after").unwrap_or("").to_owned(),
         limit: number("limit"),
         skip: number("skip"),
         count_total: words.has("count"),
+        at: words.valued("at"),
         ..ListQuery::default()
     };
     match group.query(query::What::List(asked)) {
@@ -215,8 +246,9 @@ fn list(group: &Group, folder: &str, words: &Words<'_>) -> String {
     }
 }
 
-fn stat(group: &Group, at: &str) -> String {
-    match group.query(query::What::Stat(StatQuery { path: path(at), with_meta: true, at: 0 })) {
+pub(crate) fn stat(group: &Group, at: &str, instant: u64) -> String {
+    let asked = StatQuery { path: path(at), at: instant, ..StatQuery::default() };
+    match group.query(query::What::Stat(StatQuery { with_meta: true, ..asked })) {
         answer::What::Entry(entry) => format!("  {}\n", show(&entry)),
         other => format!("  {other:?}\n"),
     }
@@ -227,7 +259,10 @@ fn versions(group: &Group, at: &str) -> String {
         answer::What::Versions(page) => page
             .versions
             .iter()
-            .map(|version| format!("  {} of {} bytes, content {}\n", version.number, version.size, version.content))
+            .map(|version| {
+                let said = if version.description.is_empty() { String::new() } else { format!(", {:?}", version.description) };
+                format!("  {} of {} bytes, content {}{said}\n", version.number, version.size, version.content)
+            })
             .collect(),
         other => format!("  {other:?}\n"),
     }

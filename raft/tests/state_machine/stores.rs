@@ -78,6 +78,9 @@ fn the_same_commands_give_the_same_state() {
 #[cfg(feature = "rocksdb")]
 mod rocks {
     use super::{Group, fill, scans, snapshot_stays};
+    use crate::pair::Pair;
+    use crate::steps::step;
+    use proptest::prelude::*;
     use skep_placement::ids::DatasourceId;
     use skep_raft::state::GroupKind;
     use skep_raft::store::{Changes, RocksOptions, RocksShared, RocksStore, StateStore};
@@ -97,6 +100,29 @@ mod rocks {
         fill(&mut in_memory);
         assert_eq!(on_disk.rows(), in_memory.rows());
         assert_eq!(store.background_errors().unwrap(), 0);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_is_done_both_hold_the_same(steps in proptest::collection::vec((step(), 0..3_u64), 1..40)) {
+            let dir = tempfile::tempdir().unwrap();
+            let shared = RocksShared::new(RocksOptions::default()).unwrap();
+            let mut on_disk = Group::on(Box::new(RocksStore::open(dir.path(), &shared).unwrap()), KIND);
+            let mut pair = Pair::new();
+            for (step, seconds) in &steps {
+                pair.group.clock += seconds * 1_000_000;
+                pair.take(step)?;
+            }
+            for (clock, what) in &pair.said {
+                on_disk.clock = *clock;
+                // Refusals are compared by the rows that they leave.
+                let _refused = on_disk.tree(what.clone());
+            }
+            prop_assert_eq!(on_disk.rows(), pair.group.rows());
+            on_disk.check();
+        }
     }
 
     #[test]

@@ -143,7 +143,7 @@ pub(crate) struct UserMessage {
     pub login: String,
     /// Always `/`.
     pub group_path: String,
-    /// `displayName`, `email`, `profile`, `locks`.
+    /// `displayName`, `email`, `profile`, `locks`; `skep:quota_bytes` and `skep:quota_entries` of each folder of the user's own.
     pub attributes: BTreeMap<String, String>,
     /// The caller may change it.
     pub policies_context_editable: bool,
@@ -153,7 +153,7 @@ pub(crate) struct UserMessage {
 #[derive(Clone, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct PutUserRequest {
-    /// `displayName`, `email`, `profile` (admin or standard), `locks`.
+    /// `displayName`, `email`, `profile` (admin or standard), `locks`, `skep:quota_bytes`, `skep:quota_entries`.
     pub attributes: BTreeMap<String, String>,
     /// A new password.
     pub password: String,

@@ -1,17 +1,20 @@
 //! Builds an item of a copy or a move entry by entry in a hidden folder of the target's datasource, then links it by one command.
 //!
-//! Ids of what is built are derived from the job and the entry copied, so that a second try makes the same entries and knows them. Only the current version
-//! of each file is taken, with its time.
+//! Ids of what is built are derived from the job and the entry copied, so that a second try makes the same entries and knows them. Of each file the version is
+//! taken that is current, or was at the instant of the source, with its time; older versions stay behind.
+//!
+//! Invariant: bytes that were copied are linked only if they have the size and the BLAKE3 of the version that they are a copy of.
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use skep_placement::ids::{EntryId, VersionId};
 use skep_raft::wire::meta::v1::{
-    CopyEntry, CreateFolder, Entry, EntryPath, MoveEntry, NewContent, OpenHidden, Query, StatQuery, WalkEntry, WalkPage, WalkQuery, answer,
-    query, tree_command,
+    CopyEntry, CreateFolder, Entry, EntryPath, NewContent, OpenHidden, Precondition, Query, StatQuery, UseVersion, VersionRecord,
+    WalkEntry, answer, query, tree_command,
 };
 
+use super::carried_notes;
 use super::position::Position;
 use super::record::derived_id;
 use super::running::Running;
@@ -23,6 +26,8 @@ use crate::ports::{ReadRequest, WriteRequest, Written};
 use crate::service::id_bytes;
 use crate::service::place::Place;
 use crate::service::tree::{absent_or_fault, entry_id, is_folder};
+
+mod link;
 
 /// The name of the item in the hidden folder.
 const ITEM: &str = "item";
@@ -37,12 +42,19 @@ pub(super) struct Builder<'a> {
     /// The bytes are shared, not copied.
     same_datasource: bool,
     item: usize,
+    /// What is built takes the place of what is at the target, if this holds of it; else nothing may be there.
+    replacing: Option<Precondition>,
 }
 
 impl<'a> Builder<'a> {
     pub(super) fn new(running: &'a Running, ends: &'a mut Ends, source: &'a Entry) -> Self {
         let same_datasource = ends.source.subject().datasource() == ends.target.subject().datasource();
-        Self { running, ends, source, same_datasource, item: running.position().item }
+        Self { running, ends, source, same_datasource, item: running.position().item, replacing: None }
+    }
+
+    /// The same, for something that takes the place of what is at the target.
+    pub(super) fn replacing(self, condition: Precondition) -> Self {
+        Self { replacing: Some(condition), ..self }
     }
 
     /// The id of the item that a job builds.
@@ -55,10 +67,12 @@ impl<'a> Builder<'a> {
         let hidden = OpenHidden { entry: id_bytes(self.hidden()) };
         step(self.running, &self.ends.target, tree_command::What::OpenHidden(hidden)).await?;
         if is_folder(self.source) {
-            self.folder(&[], 0).await?;
+            self.folder(&[], if self.at() == 0 { 0 } else { self.source.mtime }).await?;
+            self.notes([(&[][..], self.source)]).await?;
             self.members(position).await?;
         } else {
             self.file(&[], self.source).await?;
+            self.notes([(&[][..], self.source)]).await?;
         }
         self.renew().await?;
         self.link().await
@@ -68,12 +82,13 @@ impl<'a> Builder<'a> {
         let sums = self.source.sums.unwrap_or_default();
         let all = sums.files.saturating_add(sums.folders).max(1);
         loop {
-            let page = self.walk(&position.after).await?;
+            let page = self.running.service().walk_page(&mut self.ends.source, position.after.clone(), &self.running.context()).await?;
             for folder in page.entries.iter().filter(|walked| walked.entry.as_ref().is_some_and(is_folder)) {
                 let mtime = folder.entry.as_ref().map_or(0, |entry| entry.mtime);
                 self.folder(&folder.names, mtime).await?;
             }
             self.files(&page.entries).await?;
+            self.notes(page.entries.iter().filter_map(|walked| Some((walked.names.as_slice(), walked.entry.as_ref()?)))).await?;
             position.built = position.built.saturating_add(u64::try_from(page.entries.len()).unwrap_or(0));
             if let Some(last) = page.entries.last() {
                 position.after.clone_from(&last.names);
@@ -98,15 +113,16 @@ impl<'a> Builder<'a> {
         stream::iter(begun).buffer_unordered(at_once).try_collect::<()>().await
     }
 
-    async fn walk(&mut self, after: &[String]) -> Result<WalkPage, Failure> {
-        let question =
-            WalkQuery { path: Some(self.ends.source.subject().entry()), after: after.to_vec(), limit: limits::PAGE_ENTRIES, at: 0 };
-        let context = self.running.context();
-        let answer = self.running.service().ask(&mut self.ends.source, query::What::Walk(question), &context).await?;
-        match answer.what {
-            Some(answer::What::Walk(page)) => Ok(page),
-            other => Err(absent_or_fault(self.ends.source.subject(), other)),
+    /// Gives what was built the notes that its sources have. Those of files that share their content came with them. Of the past none are known; what takes the
+    /// place of the same entries has those that they have now.
+    async fn notes<'e>(&self, entries: impl IntoIterator<Item = (&'e [String], &'e Entry)>) -> Result<(), Failure> {
+        let is_past = self.at() != 0;
+        if is_past && self.replacing.is_none() {
+            return Ok(());
         }
+        let wanted = entries.into_iter().filter(|(_, entry)| is_past || !self.same_datasource || is_folder(entry));
+        let wanted = wanted.map(|(names, entry)| (entry_id(entry), self.built_path(names))).collect();
+        carried_notes::carry(self.running, self.ends, wanted).await
     }
 
     async fn folder(&self, names: &[String], mtime: u64) -> Result<(), Failure> {
@@ -133,6 +149,9 @@ impl<'a> Builder<'a> {
     }
 
     async fn share(&self, names: &[String], entry: &Entry) -> Result<(), Failure> {
+        if self.at() != 0 {
+            return self.share_version(names, entry).await;
+        }
         let command = CopyEntry {
             from: Some(self.source_path(names)),
             to: Some(self.built_path(names)),
@@ -142,11 +161,31 @@ impl<'a> Builder<'a> {
         step(self.running, &self.ends.target, tree_command::What::CopyEntry(command)).await.map(|_done| ())
     }
 
+    /// Makes a file of a version that was current at the instant.
+    async fn share_version(&self, names: &[String], entry: &Entry) -> Result<(), Failure> {
+        let about = names.join("/");
+        let command = UseVersion {
+            path: Some(self.built_path(names)),
+            entry: id_bytes(self.file_id(names)),
+            version: id_bytes(self.derived("version", about.as_bytes())),
+            of_entry: entry.entry.clone(),
+            of_version: entry.version.clone(),
+            condition: Some(Precondition { must_not_exist: true, ..Precondition::default() }),
+            keep_mtime: true,
+            ..UseVersion::default()
+        };
+        match step(self.running, &self.ends.target, tree_command::What::UseVersion(command)).await {
+            Err(failure) if failure.code == ErrorCode::PreconditionFailed => Ok(()),
+            Err(failure) if failure.code == ErrorCode::VersionNotFound => Err(self.running.service().pruned(self.ends.source.subject())),
+            other => other.map(|_done| ()),
+        }
+    }
+
     async fn copy_bytes(&self, names: &[String], entry: &Entry) -> Result<(), Failure> {
         if self.is_built(names).await? {
             return Ok(());
         }
-        let (read, media_type) = self.open(names, entry).await?;
+        let (read, version) = self.open(names, entry).await?;
         let context = self.running.context();
         let service = self.running.service();
         let length = read.length;
@@ -157,15 +196,25 @@ impl<'a> Builder<'a> {
             expected_length: Some(length),
             want_md5: entry.md5.len() == 16,
             request_id: context.request_id.to_string(),
+            from: context.remote.to_string(),
             rights_index: self.ends.target.index(),
         };
         let written = service.chunks().write(writing, body).await?;
-        self.commit(names, entry, (written, media_type)).await
+        self.commit(names, entry, (written, version)).await
     }
 
-    async fn commit(&self, names: &[String], entry: &Entry, (written, media_type): (Written, String)) -> Result<(), Failure> {
+    async fn commit(&self, names: &[String], entry: &Entry, (written, version): (Written, VersionRecord)) -> Result<(), Failure> {
         let chunks = self.running.service().chunks();
         let datasource = self.ends.target.subject().datasource();
+        if written.size != version.size || written.blake3.as_slice() != version.blake3.as_ref() {
+            chunks.abandon(datasource, written).await;
+            let why = format!(
+                "{}: the bytes that were read are not those that were stored, and their copy was not kept; the source was left as it is. Try again; if it \
+                 happens again, this version is damaged",
+                self.shown(names)
+            );
+            return Err(Failure::new(ErrorCode::ChecksumMismatch, why));
+        }
         // The copying may have taken long: the right to put it there is decided anew.
         let target = match self.fresh_target().await {
             Ok(target) => target,
@@ -175,17 +224,16 @@ impl<'a> Builder<'a> {
             }
         };
         let about = names.join("/");
-        let id = if names.is_empty() { Self::root_entry(self.running, self.item).0 } else { self.derived("file", about.as_bytes()) };
         let command = skep_raft::wire::meta::v1::PutFile {
             path: Some(self.built_path(names)),
-            entry: id_bytes(id),
+            entry: id_bytes(self.file_id(names)),
             version: id_bytes(self.derived("version", about.as_bytes())),
             size: written.size,
             blake3: Bytes::copy_from_slice(&written.blake3),
             md5: written.md5.map(|md5| Bytes::copy_from_slice(&md5)).unwrap_or_default(),
             mtime: entry.mtime,
-            media_type,
-            condition: Some(skep_raft::wire::meta::v1::Precondition { must_not_exist: true, ..Default::default() }),
+            media_type: version.media_type,
+            condition: Some(Precondition { must_not_exist: true, ..Precondition::default() }),
             content: Some(NewContent { ..written.content.clone() }),
             ..Default::default()
         };
@@ -204,13 +252,14 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// What to read of a file, pinned to its current version.
-    async fn open(&self, names: &[String], entry: &Entry) -> Result<(ReadRequest, String), Failure> {
+    /// What to read of a file, pinned to the version that was seen.
+    async fn open(&self, names: &[String], entry: &Entry) -> Result<(ReadRequest, VersionRecord), Failure> {
         let place = self.ends.source.subject();
         let question = skep_raft::wire::meta::v1::ContentQuery {
             path: Some(self.source_path(names)),
             version: VersionId::try_from(entry.version.as_ref()).map(|version| id_bytes(version.0)).unwrap_or_default(),
             chunks_max: limits::CHUNKS_PER_PAGE,
+            at: self.at(),
             ..Default::default()
         };
         let question = Query { what: Some(query::What::Content(question)) };
@@ -219,43 +268,18 @@ impl<'a> Builder<'a> {
         match answer.what {
             Some(answer::What::Content(first)) => {
                 let version = first.version.clone().unwrap_or_default();
-                Ok((ReadRequest { datasource: place.datasource(), first, offset: 0, length: version.size }, version.media_type))
+                Ok((ReadRequest { datasource: place.datasource(), first, offset: 0, length: version.size }, version))
             }
+            Some(answer::What::Absence(absence)) if absence.pruned => Err(self.running.service().pruned(place)),
             other => Err(absent_or_fault(place, other)),
         }
     }
 
     async fn is_built(&self, names: &[String]) -> Result<bool, Failure> {
-        let question = Query { what: Some(query::What::Stat(StatQuery { path: Some(self.built_path(names)), with_meta: false, at: 0 })) };
+        let question = Query { what: Some(query::What::Stat(StatQuery { path: Some(self.built_path(names)), ..Default::default() })) };
         let group = self.ends.target.subject().group();
         let answer = self.running.service().metadata().query(group, question, self.running.context().deadline()).await?;
         Ok(matches!(answer.what, Some(answer::What::Entry(_))))
-    }
-
-    async fn link(&mut self) -> Result<(), Failure> {
-        let root = self.built_root().await?;
-        let command = MoveEntry {
-            from: Some(self.built_path(&[])),
-            to: Some(self.ends.target.subject().entry()),
-            expected: id_bytes(root.0),
-            ..MoveEntry::default()
-        };
-        let linked = step(self.running, &self.ends.target, tree_command::What::MoveEntry(command)).await;
-        let Err(failure) = linked else { return Ok(()) };
-        let context = self.running.context();
-        let there = self.running.service().stat_if_there(&mut self.ends.target, Default::default(), &context).await?;
-        if there.is_some_and(|there| entry_id(&there) == root) { Ok(()) } else { Err(failure) }
-    }
-
-    /// The id of what was built. A shared file's is the state machine's choice.
-    async fn built_root(&self) -> Result<EntryId, Failure> {
-        let question = Query { what: Some(query::What::Stat(StatQuery { path: Some(self.built_path(&[])), with_meta: false, at: 0 })) };
-        let group = self.ends.target.subject().group();
-        let answer = self.running.service().metadata().query(group, question, self.running.context().deadline()).await?;
-        match answer.what {
-            Some(answer::What::Entry(entry)) => Ok(entry_id(&entry)),
-            _ => Ok(Self::root_entry(self.running, self.item)),
-        }
     }
 
     /// Decides both ends anew, between pages.
@@ -273,6 +297,25 @@ impl<'a> Builder<'a> {
         let _still_readable: Authorized<ReadContent, Place> =
             Authorized::decide(&view, std::sync::Arc::clone(&who), self.ends.source.subject().clone())?;
         Authorized::decide(&view, who, self.ends.target.subject().clone())
+    }
+
+    /// The instant of the source; 0: now.
+    fn at(&self) -> u64 {
+        self.ends.source.subject().instant()
+    }
+
+    /// The path of a source for people.
+    fn shown(&self, names: &[String]) -> String {
+        let mut shown = self.ends.source.subject().path().to_string();
+        for name in names {
+            shown.push('/');
+            shown.push_str(name);
+        }
+        shown
+    }
+
+    fn file_id(&self, names: &[String]) -> [u8; 16] {
+        if names.is_empty() { Self::root_entry(self.running, self.item).0 } else { self.derived("file", names.join("/").as_bytes()) }
     }
 
     fn hidden(&self) -> [u8; 16] {

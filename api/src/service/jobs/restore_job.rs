@@ -1,13 +1,24 @@
-//! Brings a file or folder back to an instant, as a job: one command, so that whoever takes it again finds it done or does it.
+//! Brings a file or folder back to an instant, as a job: one command where so much can be changed by one, so that whoever takes it again finds it done or does
+//! it.
+//!
+//! Where more differs, the folder is built anew as it was, in a hidden place and in steps that are safe to take twice, and then takes the place of the one
+//! there is by one command, if nobody has changed that meanwhile. Its contents are shared as ever; its entries are new ones, with the notes that those they
+//! replace have now, and what other users have marked or locked is not.
 
 use std::sync::Arc;
 
+use skep_raft::wire::meta::v1::Precondition;
+
+use super::across::Builder;
 use super::record::RestoreParameters;
 use super::running::Running;
+use super::transfer_job::Ends;
 use crate::auth::authenticator::SignedIn;
 use crate::auth::rights::Authorized;
-use crate::error_code::Failure;
+use crate::error_code::{ErrorCode, Failure};
 use crate::service::place::Place;
+use crate::service::tree::{StatRequest, absent_or_fault, entry_id};
+use skep_raft::wire::meta::v1::answer;
 
 /// Restores as the user who asked.
 pub(super) async fn run(running: &Running) -> Result<(), Failure> {
@@ -15,13 +26,59 @@ pub(super) async fn run(running: &Running) -> Result<(), Failure> {
     let view = running.service().metadata().system(running.context().deadline()).await?;
     let who = Arc::new(SignedIn::of_job(&view, &running.job)?);
     let place = Place::find(&view, &who, parameters.node.parse()?)?;
-    let proof = Authorized::decide(&view, who, place)?;
+    let ends = Ends {
+        source: Authorized::decide(&view, Arc::clone(&who), place.clone().at(parameters.at))?,
+        leaving: None,
+        target: Authorized::decide(&view, Arc::clone(&who), place.clone())?,
+    };
+    if running.position().is_begun() {
+        return rebuild(running, ends).await;
+    }
     running.show(100, "comparing".to_owned());
-    let restored = running.service().restore(proof, (parameters.at, false), &running.context()).await?;
+    let is_root = place.is_workspace_root();
+    let proof = Authorized::decide(&view, who, place)?;
+    let restored = match running.service().restore(proof, (parameters.at, false), &running.context()).await {
+        Err(failure) if failure.code == ErrorCode::TooLarge && !is_root => return rebuild(running, ends).await,
+        other => other?,
+    };
     let said = format!(
         "{} made again, {} got an older version, {} moved back, {} removed; {} names compared",
         restored.made, restored.reverted, restored.moved, restored.removed, restored.looked_at
     );
     running.show(1_000, said);
+    Ok(())
+}
+
+/// Builds the folder as it was and has it take the place of the one there is.
+async fn rebuild(running: &Running, mut ends: Ends) -> Result<(), Failure> {
+    let shown = ends.target.subject().path().to_string();
+    let there = running.service().stat_if_there(&mut ends.target, StatRequest::default(), &running.context()).await?;
+    if there.as_ref().is_some_and(|there| entry_id(there) == Builder::root_entry(running, 0)) {
+        running.show(1_000, "built anew as it was".to_owned());
+        return Ok(());
+    }
+    let was = match running.service().look(&mut ends.source, StatRequest::default(), &running.context()).await? {
+        Ok(was) => was,
+        Err(absence) => return Err(absent_or_fault(ends.source.subject(), Some(answer::What::Absence(absence)))),
+    };
+    let mut position = running.position();
+    if !position.is_begun() {
+        position.source = Some(entry_id(&was).to_string());
+        position.source_etag = there.map(|there| there.etag);
+        running.reach(position.clone());
+        running.save().await?;
+    }
+    let seen = match &position.source_etag {
+        Some(etag) => Precondition { etags_any: vec![etag.clone()], ..Precondition::default() },
+        None => Precondition { must_not_exist: true, ..Precondition::default() },
+    };
+    let built = Builder::new(running, &mut ends, &was).replacing(seen).build(&mut position).await;
+    built.map_err(|failure| match failure.code {
+        ErrorCode::PreconditionFailed => {
+            Failure::new(ErrorCode::Conflict, format!("{shown}: it was changed while it was restored; nothing was restored, try again"))
+        }
+        _ => failure,
+    })?;
+    running.show(1_000, format!("more differed than one change may touch: built anew as it was, {} entries", position.built));
     Ok(())
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::position::Position;
 use super::{Service, job_id};
+use crate::app::remote_or_unspecified;
 use crate::error_code::Failure;
 use crate::limits;
 use crate::request_context::RequestContext;
@@ -81,10 +82,10 @@ impl Running {
         (reached.permille == 1_000 && !reached.message.is_empty()).then(|| reached.message.clone())
     }
 
-    /// A context for the commands of one step.
+    /// A context for the commands of one step: they come from where the job came from.
     pub(crate) fn context(&self) -> RequestContext {
         let id = format!("job-{}", self.id());
-        RequestContext::new(id.into(), std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST))
+        RequestContext::new(id.into(), remote_or_unspecified(self.job.from.parse().ok()))
     }
 
     /// Writes the position now; before a step that must be known to have begun.

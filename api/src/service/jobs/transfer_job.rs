@@ -9,7 +9,7 @@ use std::time::Duration;
 use skep_placement::chunk::FileHasher;
 use skep_placement::ids::EntryId;
 use skep_raft::handle::Proposed;
-use skep_raft::wire::meta::v1::{CopyEntry, DeleteEntry, Entry, MoveEntry, Precondition, TreeCommand, command, tree_command};
+use skep_raft::wire::meta::v1::{Command, CopyEntry, DeleteEntry, Entry, MoveEntry, Precondition, TreeCommand, command, tree_command};
 
 use super::across::Builder;
 use super::position::Position;
@@ -38,11 +38,16 @@ pub(super) struct Ends {
 pub(super) async fn run(running: &Running, kind: JobKind) -> Result<(), Failure> {
     let parameters = TransferParameters::from_json(&running.job.parameters_json)?;
     let items = parameters.nodes.len();
+    let mut went_elsewhere = false;
     while let Some(node) = parameters.nodes.get(running.position().item) {
         let position = running.position();
         running.show(permille(position.item, items), format!("item {} of {items}: {node}", position.item + 1));
         item(running, kind, &parameters, node).await.map_err(|failure| failure.at(node))?;
+        went_elsewhere |= running.position().linked;
         running.reach(position.next_item());
+    }
+    if went_elsewhere && kind == JobKind::Move {
+        running.show(1_000, "done; what went to another datasource has its notes there, but not its older versions".to_owned());
     }
     Ok(())
 }
@@ -158,7 +163,8 @@ fn numbered(name: &str, number: u32, is_folder: bool) -> String {
 async fn take(running: &Running, ends: &mut Ends, source: &Entry, position: &mut Position) -> Result<(), Failure> {
     running.service().ensure_home(&mut ends.target, &running.context()).await?;
     let same = ends.source.subject().datasource() == ends.target.subject().datasource();
-    if same && !position.stepwise {
+    // What lies in the past is made again entry by entry, as it was.
+    if same && !position.stepwise && ends.source.subject().instant() == 0 {
         let done = if ends.leaving.is_some() {
             move_at_once(running, ends, source).await
         } else {
@@ -245,7 +251,8 @@ pub(super) async fn step<A: Action>(
         let index = proof.index_for_proposal(service.metadata(), service.now_micros(), deadline).await;
         let failure = match index {
             Ok(index) => {
-                let command = command_of(proof.actor(), index, what.clone(), &running.context());
+                // What is built hidden counts nowhere; the command that links it must fit.
+                let command = Command { quotas: proof.quotas(), ..command_of(proof.actor(), index, what.clone(), &running.context()) };
                 match service.metadata().propose(proof.subject().group(), command, deadline).await {
                     Ok(proposed) => return Ok(proposed),
                     Err(error) => Failure::from(error),

@@ -1,0 +1,83 @@
+//! The past is seen from every face, and only seen.
+
+use axum::body::Body;
+use serde_json::{Value, json};
+use skep_raft::wire::meta::v1::{PruneHistory, tree_command};
+
+use crate::asking::{now, now_and};
+use crate::harness::Node;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instant_is_seen_on_every_way() {
+    let node = Node::start().await;
+    let token = node.token().await;
+    node.mkdir("common-files/d").await;
+    node.write("common-files/d/a.txt", "one").await;
+    node.write("common-files/d/gone.txt", "there").await;
+    let then = now();
+    node.write("common-files/d/a.txt", "second").await;
+    node.write("common-files/d/new.txt", "new").await;
+    assert_eq!(node.dav("DELETE", "/dav/common-files/d/gone.txt", &[], Body::empty()).await.status, 204);
+
+    assert_eq!(node.read(&format!("common-files/d/a.txt?at={then}")).await, Ok("one".to_owned()));
+    assert_eq!(node.read(&format!("common-files@{then}/d/a.txt")).await, Ok("one".to_owned()));
+    assert_eq!(node.read(&format!("common-files@{then}/d/gone.txt")).await, Ok("there".to_owned()));
+    assert_eq!(node.read(&format!("common-files@{then}/d/new.txt")).await, Err(404));
+    assert_eq!(node.stat(&token, &format!("common-files/d/a.txt?at={then}")).await["Size"], "3");
+    assert_eq!(node.stat(&token, &format!("common-files@{then}/d/a.txt")).await["Size"], "3");
+    assert_eq!(node.names(&token, &format!("common-files@{then}/d")).await, ["a.txt", "gone.txt"]);
+    let bulk = node.rest(&token, ("POST", "/a/tree/stats"), &json!({"NodePaths": ["common-files/d/*"], "At": then})).await.json();
+    assert_eq!((bulk["Nodes"].as_array().map(Vec::len), &bulk["Pagination"]["Total"]), (Some(2), &json!(2)));
+    let listed = node.dav("PROPFIND", &format!("/dav/common-files@{then}/d"), &[("depth", "1")], Body::empty()).await;
+    assert!(listed.text().contains("gone.txt") && !listed.text().contains("new.txt"), "{}", listed.text());
+    let versions = json!({"NodePaths": [format!("common-files@{then}/d/a.txt")], "Versions": true});
+    assert_eq!(node.rest(&token, ("POST", "/a/tree/stats"), &versions).await.status, 400, "versions are of now");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_past_is_not_changed_and_the_future_not_seen() {
+    let node = Node::start().await;
+    let token = node.token().await;
+    node.write("common-files/a.txt", "one").await;
+    let past = format!("common-files@{}", now());
+    assert_eq!(node.dav("PUT", &format!("/dav/{past}/a.txt"), &[], "two").await.status, 403);
+    assert_eq!(node.dav("MKCOL", &format!("/dav/{past}/d"), &[], Body::empty()).await.status, 403);
+    assert_eq!(node.dav("DELETE", &format!("/dav/{past}/a.txt"), &[], Body::empty()).await.status, 403);
+    let elsewhere = [("destination", "/dav/common-files/b.txt")];
+    assert_eq!(node.dav("MOVE", &format!("/dav/{past}/a.txt"), &elsewhere, Body::empty()).await.status, 403);
+    let made = json!({"Nodes": [{"Path": format!("{past}/x"), "Type": "COLLECTION"}]});
+    assert_eq!(node.rest(&token, ("POST", "/a/tree/create"), &made).await.status, 403);
+    let noted = json!({"Metadatas": [{"Namespace": "bookmark", "JsonMeta": "true"}]});
+    assert_eq!(node.rest(&token, ("POST", &format!("/a/meta/set/{past}/a.txt")), &noted).await.status, 403);
+
+    let future = now_and(3_600);
+    let ways = [format!("common-files@{future}/a.txt"), format!("common-files/a.txt?at={future}")];
+    for way in &ways {
+        assert_eq!(node.read(way).await, Err(400), "{way}");
+        let stat = node.rest(&token, ("GET", &format!("/a/tree/stat/{way}")), &Value::Null).await;
+        assert_eq!(stat.status, 400, "{way}: {}", stat.text());
+    }
+    let copy = node.dav("COPY", &format!("/dav/common-files@{future}/a.txt"), &elsewhere, Body::empty()).await;
+    assert_eq!(copy.status, 400, "{}", copy.text());
+    assert_eq!(node.read("common-files/b.txt").await, Err(404));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_history_does_not_reach_is_gone() {
+    let node = Node::start().await;
+    let token = node.token().await;
+    node.write("common-files/a.txt", "one").await;
+    node.cluster_changes(tree_command::What::PruneHistory(PruneHistory { retention_seconds: 1, limit: 1_000 })).await;
+    let before = now_and(-10);
+    for way in [format!("common-files@{before}/a.txt"), format!("common-files/a.txt?at={before}")] {
+        assert_eq!(node.read(&way).await, Err(410), "{way}");
+        let stat = node.rest(&token, ("GET", &format!("/a/tree/stat/{way}")), &Value::Null).await;
+        assert_eq!((stat.status.as_u16(), &stat.json()["Meta"]["code"]), (410, &json!("outside-retention")), "{}", stat.text());
+        assert!(stat.json()["Detail"].as_str().is_some_and(|why| why.contains("reaches back to")), "{}", stat.text());
+    }
+    let copy = [("destination", "/dav/common-files/b.txt")];
+    assert_eq!(node.dav("COPY", &format!("/dav/common-files@{before}/a.txt"), &copy, Body::empty()).await.status, 410);
+    node.stop().await;
+}
