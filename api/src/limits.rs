@@ -164,3 +164,6 @@ pub const REFUSALS_WRITTEN: Duration = Duration::from_secs(1);
 pub const REFUSALS_LAST_WAIT: Duration = Duration::from_secs(4);
 /// Seconds of a content lock: whoever edits takes it anew.
 pub const CONTENT_LOCK_SECONDS: u64 = 24 * 3_600;
+
+/// A request that took longer is logged also if it went well.
+pub const SLOW_REQUEST: Duration = Duration::from_secs(2);

@@ -238,7 +238,13 @@ async fn with_context(State(app): State<App>, mut request: Request, next: Next) 
     let mut response = async move {
         let response = next.run(request).await;
         let (status, took) = (response.status().as_u16(), begun.elapsed());
-        tracing::info!(status, took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "answered");
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        // What goes well and fast is in the metrics, and what it changed in the audit.
+        if status >= 400 || took >= limits::SLOW_REQUEST {
+            tracing::info!(status, took_ms, "answered");
+        } else {
+            tracing::debug!(status, took_ms, "answered");
+        }
         metrics::request(face, status, took);
         response
     }

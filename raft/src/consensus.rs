@@ -1,8 +1,8 @@
 //! Consensus: the Raft groups of this node, and how commands and questions reach the right replica of each.
 //!
 //! Openraft stays inside. The pieces: [`state_machine`] applies entries to a [`stores::ReplicaStore`]; [`network`] and [`router`] carry calls between
-//! replicas, [`gateway_calls`] those of other nodes' gateways; [`batcher`] packs commands at a leader; [`sessions`] and [`propose`] bring a command to the
-//! leader exactly once; [`read_id`] and [`read`] make reads linearizable; [`groups`] starts what the system group places here; [`plan`], [`membership`] and
+//! replicas, [`gateway_calls`] those of other nodes' gateways; [`batcher`] packs commands at a leader; [`sessions`], [`propose`] and [`forward`] bring a
+//! command to the leader exactly once; [`read_id`] and [`read`] make reads linearizable; [`groups`] starts what the system group places here; [`plan`], [`membership`] and
 //! [`reconciler`] decide and change who is a member; [`clocks`] keeps leaders with wrong clocks from leading, [`full_leader`] those without room;
 //! [`recover`], [`survey`], [`seed`] and [`system_placement`] have a group go on after a lost quorum.
 //!
@@ -16,6 +16,7 @@ mod codec;
 mod config;
 pub(crate) mod context;
 mod directory;
+pub(crate) mod forward;
 pub(crate) mod full_leader;
 pub(crate) mod gateway_calls;
 pub(crate) mod groups;

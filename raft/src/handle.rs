@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::consensus::context::Context;
 use crate::consensus::hand_over::{HandOver, hand_over};
 use crate::consensus::{
-    Leadership, MetadataService, RaftService, clocks, full_leader, groups, limits, reconciler, status, system_placement,
+    Leadership, MetadataService, RaftService, clocks, forward, full_leader, groups, limits, reconciler, status, system_placement,
 };
 use crate::errors::{ProposeError, QueryError, StartError};
 use crate::log::{DiskFiles, Log, LogError, LogOptions};
@@ -71,6 +71,7 @@ impl Metadata {
         system_placement::start(&self.context).await?;
         groups::start_known(&self.context).await?;
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.spawn(forward::run(Arc::clone(&self.context)));
         tasks.spawn(groups::run(Arc::clone(&self.context)));
         tasks.spawn(full_leader::run(Arc::clone(&self.context)));
         tasks.spawn(reconciler::run(Arc::clone(&self.context)));

@@ -11,6 +11,9 @@ pub const COMMAND_SECONDS: &str = "skep_raft_command_seconds";
 /// Commands packed into one entry by a leader here, by `group`.
 pub const ENTRY_COMMANDS: &str = "skep_raft_entry_commands";
 
+/// Commands brought to a leader on another node in one call.
+pub const FORWARDED_COMMANDS: &str = "skep_raft_forwarded_commands";
+
 /// Commands that wait for a leader here, by `group`.
 pub const WAITING_COMMANDS: &str = "skep_raft_waiting_commands";
 

@@ -94,8 +94,8 @@ async fn a_command_sent_twice_is_done_once() {
     };
     let send = |proposal: Proposal| {
         let mut client = MetadataClient::new(channel.clone());
-        let request = ProposeRequest { envelope: Some(envelope.clone()), proposal: Some(proposal), timeout_ms: 4_000, hops: 0 };
-        async move { client.propose(request).await.unwrap().into_inner() }
+        let request = ProposeRequest { envelope: Some(envelope.clone()), proposals: vec![proposal], timeout_ms: 4_000 };
+        async move { client.propose(request).await.unwrap().into_inner().replies.remove(0) }
     };
     let opened = send(Proposal { session: 0, number: 0, lowest_unanswered: 0, command: Some(open) }).await;
     let Some(outcome::What::SessionOpened(opened)) = opened.outcome.unwrap().what else { panic!("no session") };

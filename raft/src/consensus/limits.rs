@@ -23,6 +23,9 @@ pub const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Entries of one group that a leader has proposed and that are not applied yet.
 pub const ENTRIES_IN_FLIGHT_MAX: usize = 4;
 
+/// Calls with commands to one leader on another node that are under way; what comes meanwhile goes with the next.
+pub const FORWARDS_IN_FLIGHT_MAX: usize = 4;
+
 /// Entries sent in one append; their bytes are bounded by the log's reader.
 pub const APPEND_ENTRIES_MAX: u64 = 256;
 
