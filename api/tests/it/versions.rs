@@ -139,7 +139,7 @@ async fn a_repeated_request_is_done_once_and_answered_alike() {
     assert_eq!(made.0, 200);
     let other = json!({"Nodes": [{"Path": "common-files/once", "Type": "COLLECTION", "MTime": "5"}]});
     let reused = repeatable(&node, &token, ("/a/tree/create", "k2"), &other).await;
-    assert_eq!((reused.0, &reused.1["Meta"]["code"]), (422, &json!("key-reused")), "{reused:?}");
+    assert_eq!((reused.0, &reused.1["Meta"]["code"]), (422, &json!("idempotency-key-reused")), "{reused:?}");
     let new_key = repeatable(&node, &token, ("/a/tree/create", "k3"), &folder).await;
     assert_eq!(new_key.0, 409, "another request meets what is there");
     node.stop().await;

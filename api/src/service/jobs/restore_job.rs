@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use skep_raft::wire::meta::v1::Precondition;
+use skep_raft::wire::meta::v1::{Precondition, answer};
 
 use super::across::Builder;
 use super::ends::Ends;
@@ -18,7 +18,6 @@ use crate::auth::rights::Authorized;
 use crate::error_code::{ErrorCode, Failure};
 use crate::service::place::Place;
 use crate::service::tree::{StatRequest, absent_or_fault, entry_id};
-use skep_raft::wire::meta::v1::answer;
 
 /// Restores as the user who asked.
 pub(super) async fn run(running: &Running) -> Result<(), Failure> {
