@@ -27,11 +27,13 @@ pub(crate) struct Refused(pub(crate) Failure);
 pub struct Refusals {
     metadata: Metadata,
     waiting: Mutex<VecDeque<AuditRecord>>,
+    /// Held while some are written: whoever finds nothing left knows that all are.
+    writing: tokio::sync::Mutex<()>,
 }
 
 impl Refusals {
     pub(crate) fn new(metadata: Metadata) -> Self {
-        Self { metadata, waiting: Mutex::default() }
+        Self { metadata, waiting: Mutex::default(), writing: tokio::sync::Mutex::default() }
     }
 
     /// Takes a failure of a request if the audit is to hear of it.
@@ -73,6 +75,7 @@ impl Refusals {
 
     /// Writes as many as one command takes. Whether more may be written at once.
     async fn write_some(&self, deadline: Instant) -> bool {
+        let _writing = self.writing.lock().await;
         let some: Vec<AuditRecord> = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             let count = waiting.len().min(limits::REFUSALS_PER_COMMAND);

@@ -66,7 +66,7 @@ async fn a_condition_leaves_one_line_whoever_decided_it() {
     let node = Node::start().await;
     assert!(node.dav("PUT", "/dav/common-files/f", &[], "one").await.status.is_success());
     let mut count = refusals(&node).await.len();
-    let small = node.dav("PUT", "/dav/common-files/f", &[("if-match", "\"other\"")], "two").await;
+    let small = node.dav("PUT", "/dav/common-files/f", &[("if-match", "\"other\""), ("content-length", "3")], "two").await;
     assert_eq!(small.status, 412, "{}", small.text());
     let line = one_more(&node, &mut count).await;
     assert_eq!((login(&line), line.action.as_str(), line.subject.as_str()), ("admin", "write-file", "f"), "the group decided");

@@ -45,7 +45,7 @@ async fn change_some(node: &Node) {
     }
     let token = node.token().await;
     let delete = json!({"Nodes": [{"Path": "common-files/g"}], "RemovePermanently": true});
-    assert_eq!(node.rest(&token, ("POST", "/a/tree/delete"), &delete).await.status, 200);
+    assert_eq!(node.rest(&token, ("POST", "/a/tree/delete"), &delete).await.status, 200, "the file goes for good");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -174,15 +174,16 @@ impl Events {
         let request = request.header("authorization", format!("Bearer {token}"));
         let request = if let Some(last) = last { request.header("last-event-id", last) } else { request };
         let response = node.open(request.body(Body::empty()).expect("a request")).await;
-        assert_eq!(response.status(), 200);
-        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.status(), 200, "{query}");
+        assert_eq!(response.headers()["content-type"], "text/event-stream", "it is what was asked for");
         Self { body: response.into_body().into_data_stream(), read: String::new() }
     }
 
     async fn next(&mut self) -> (String, String, Value) {
         loop {
-            if let Some((event, rest)) = self.read.clone().split_once("\n\n") {
-                self.read = rest.to_owned();
+            if let Some(end) = self.read.find("\n\n") {
+                let rest = self.read.split_off(end + 2);
+                let event = std::mem::replace(&mut self.read, rest);
                 let field = |name: &str| {
                     let line = event.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
                     line.trim_start_matches(": ").to_owned()

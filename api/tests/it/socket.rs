@@ -42,7 +42,7 @@ impl Server {
     async fn stop(self) {
         let begun = Instant::now();
         self.stop.cancel();
-        assert_eq!(self.task.await.expect("the server ends"), Drained::All);
+        assert_eq!(self.task.await.expect("the server ends"), Drained::All, "no socket is cut");
         assert!(begun.elapsed() < LIMIT, "open sockets do not hold up a stop");
     }
 }
@@ -69,7 +69,7 @@ async fn first_event(node: &Node, socket: &mut WebSocketStream<TcpStream>, folde
     loop {
         assert!(Instant::now() < limit, "it tells of nothing");
         let number = FILES.fetch_add(1, Ordering::Relaxed);
-        assert!(node.dav("PUT", &format!("/dav/{folder}/first-{number}"), &[], "x").await.status.is_success());
+        node.write(&format!("{folder}/first-{number}"), "x").await;
         if let Ok(event) = timeout(Duration::from_millis(300), hear(socket)).await {
             return event.expect("an event");
         }

@@ -32,7 +32,7 @@ impl Drawn {
 
     fn path(&mut self) -> Option<EntryPath> {
         let depth = 1 + self.below(3);
-        let names = (0..depth).map(|_| ["a", "b", "c", "d"][usize::try_from(self.below(4)).unwrap()].to_owned()).collect();
+        let names = (0..depth).map(|_| ["a", "b", "c", "d"][usize::try_from(self.below(4)).expect("below four")].to_owned()).collect();
         Some(EntryPath { base: Bytes::from(vec![0; 16]), names })
     }
 
@@ -129,7 +129,7 @@ async fn it_misses_nothing_and_says_nothing_twice_while_leaders_die() {
 
 /// Has a node that lives carry the commands out while the leader dies and comes back. The index of the last one.
 async fn changed_while_dying(cluster: &mut Cluster, leader: NodeId, commands: Vec<Command>, nodes: &Mutex<Vec<Metadata>>) -> u64 {
-    let other = cluster.nodes.keys().copied().find(|id| *id != leader).unwrap();
+    let other = cluster.nodes.keys().copied().find(|id| *id != leader).expect("there are others");
     let metadata = cluster.node(other.0).metadata.clone();
     let done = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counted = Arc::clone(&done);
@@ -152,7 +152,7 @@ async fn changed_while_dying(cluster: &mut Cluster, leader: NodeId, commands: Ve
     until("some commands are done", || async { done.load(std::sync::atomic::Ordering::Relaxed) >= count / 5 }).await;
     let dead = cluster.kill(leader).await;
     assert!(done.load(std::sync::atomic::Ordering::Relaxed) < count, "the leader died after everything");
-    let last = proposing.await.unwrap();
+    let last = proposing.await.expect("every command is done or refused");
     cluster.restart(dead).await;
     *nodes.lock().unwrap_or_else(PoisonError::into_inner) = cluster.nodes.values().map(|node| node.metadata.clone()).collect();
     last
@@ -163,7 +163,7 @@ async fn walked(metadata: &Metadata, root: &Bytes) -> Replayed {
     let (mut found, mut after) = (Replayed::default(), Some(Vec::new()));
     while let Some(names) = after {
         let walk = Query { what: Some(query::What::Walk(WalkQuery { path: path.clone(), after: names, limit: 1_000, at: 0 })) };
-        after = match metadata.query(DATA, walk, later()).await.unwrap().what {
+        after = match metadata.query(DATA, walk, later()).await.expect("the node answers").what {
             Some(answer::What::Walk(page)) => found.add_walked(page),
             other => panic!("{other:?}"),
         };

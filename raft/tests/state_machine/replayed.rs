@@ -20,7 +20,7 @@ pub(crate) struct Known {
 impl Known {
     /// By a change.
     pub(crate) fn told(shown: &FeedChange) -> Self {
-        let change = shown.change.clone().unwrap();
+        let change = shown.change.clone().expect("what is shown is a change");
         let to = change.to.unwrap_or_default();
         let (kind, version, number) = (change.entry_kind, change.version, change.version_number);
         Self { parent: to.parent, name: to.name, kind, version, number, size: change.size, mtime: change.mtime }
@@ -43,7 +43,7 @@ impl Replayed {
     /// Takes over a page of a walk. Where the next one begins.
     pub(crate) fn add_walked(&mut self, page: WalkPage) -> Option<Vec<String>> {
         let after = page.entries.last().map(|walked| walked.names.clone()).filter(|_| page.more);
-        let entries = page.entries.into_iter().map(|walked| walked.entry.unwrap());
+        let entries = page.entries.into_iter().map(|walked| walked.entry.expect("a walk shows entries"));
         self.entries.extend(entries.map(|entry| (entry.entry.clone(), Known::walked(entry))));
         after
     }
@@ -54,7 +54,7 @@ impl Replayed {
 
     /// Takes over a change by one who sees all of them: it must fit what is known.
     pub(crate) fn take(&mut self, shown: &FeedChange) {
-        let change = shown.change.as_ref().unwrap();
+        let change = shown.change.as_ref().expect("what is shown is a change");
         let (to, from) = (place_of(change.to.as_ref()), place_of(change.from.as_ref()));
         let known = Known::told(shown);
         match change.kind() {
