@@ -1,33 +1,40 @@
-//! The WebDAV face: `/dav/<workspace>/<path>`, classes 1 and 3. Source: RFC 4918.
+//! The WebDAV face: `/dav/<workspace>/<path>`, classes 1, 2 and 3. Source: RFC 4918.
 //!
-//! Contents, COPY, MOVE and DELETE go to the use cases in one call each; PROPFIND, PROPPATCH and MKCOL go through `dav-server`, whose file system is ours.
-//! Locks are not given out and not advertised. Bodies of XML are small and without document types.
+//! Contents, COPY, MOVE and DELETE go to the use cases in one call each; PROPFIND, PROPPATCH, MKCOL, LOCK and UNLOCK go through `dav-server`, whose file system
+//! and locks are ours. Locks and conditions are decided where a change is applied. Bodies of XML are small and without document types.
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use crate::app::{App, Caller};
+use crate::auth::rights::ReadTree;
 use crate::error_code::{ErrorCode, Failure};
 use crate::refusals::Refused;
 use crate::request_context::RequestContext;
 use crate::rest::wire::log;
+use crate::service::locks::Hold;
 use crate::service::user_path::UserPath;
 
 pub(crate) mod conditions;
 mod entry;
 mod filesystem;
 pub(crate) mod http_date;
+mod if_header;
+mod lock_system;
+mod locking;
+mod made_file;
 mod path;
 mod properties;
 mod put;
 pub(crate) mod range;
 mod transfer;
+mod transfer_job;
 
-const ALLOWED: &str = "OPTIONS, GET, HEAD, PUT, DELETE, COPY, MOVE, MKCOL, PROPFIND, PROPPATCH";
+const ALLOWED: &str = "OPTIONS, GET, HEAD, PUT, DELETE, COPY, MOVE, MKCOL, PROPFIND, PROPPATCH, LOCK, UNLOCK";
 
 pub(crate) fn routes() -> Router<App> {
     Router::new().route("/dav", any(handle)).route("/dav/", any(handle)).route("/dav/{*path}", any(handle))
@@ -51,7 +58,10 @@ async fn dispatch(app: App, request: Request) -> Result<Response, Failure> {
     let context = context.ok_or_else(|| Failure::new(ErrorCode::Internal, "the request has no context"))?;
     let caller = app.caller(&parts.headers, &context).await?;
     let path = path::of_uri(parts.uri.path())?;
-    refuse_lock_tokens(&parts.headers)?;
+    let caller = if_header::stated_by(caller, &path, &parts)?;
+    if matches!(parts.method.as_str(), "GET" | "HEAD" | "PROPFIND") {
+        check_states(&caller, &path).await?;
+    }
     match parts.method.as_str() {
         "GET" => entry::get(&caller, &path, &parts, entry::Wanted::Body).await,
         "HEAD" => entry::get(&caller, &path, &parts, entry::Wanted::HeadOnly).await,
@@ -59,25 +69,25 @@ async fn dispatch(app: App, request: Request) -> Result<Response, Failure> {
         "DELETE" => transfer::delete(&caller, &path, &parts.headers).await,
         "COPY" => transfer::copy(&caller, &path, &parts).await,
         "MOVE" => transfer::rename(&caller, &path, &parts).await,
-        "PROPFIND" | "PROPPATCH" | "MKCOL" => properties::handle(caller, &path, parts, body).await,
+        "PROPFIND" | "PROPPATCH" | "MKCOL" | "LOCK" | "UNLOCK" => properties::handle(caller, &path, parts, body).await,
         other => Err(Failure::new(ErrorCode::MethodNotAllowed, format!("{other} is not served here; {ALLOWED} are"))),
     }
 }
 
 fn options() -> Response {
-    let headers = [("dav", "1, 3"), ("allow", ALLOWED), ("ms-author-via", "DAV"), ("accept-ranges", "bytes")];
+    let headers = [("dav", "1, 2, 3"), ("allow", ALLOWED), ("ms-author-via", "DAV"), ("accept-ranges", "bytes")];
     (StatusCode::OK, headers).into_response()
 }
 
-/// A condition on lock tokens cannot hold where no locks are given out. Source: RFC 4918, section 10.4.
-fn refuse_lock_tokens(headers: &HeaderMap) -> Result<(), Failure> {
-    if headers.contains_key("if") {
-        return Err(Failure::new(
-            ErrorCode::PreconditionFailed,
-            "the If header names lock tokens or states; this server gives out no locks",
-        ));
+/// Has the lists of states judged of a request that changes nothing by which they would be.
+async fn check_states(caller: &Caller, path: &UserPath) -> Result<(), Failure> {
+    if caller.context().stated.lists.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    if path.slug().is_none() {
+        return Err(Failure::new(ErrorCode::PreconditionFailed, "If: the list of workspaces has no states"));
+    }
+    caller.service().states_hold(caller.at::<ReadTree>(path)?, Hold::default(), &context(caller)).await
 }
 
 /// A failure as WebDAV says it: a status and a sentence.
@@ -87,6 +97,8 @@ pub(crate) fn refused(failure: &Failure, method: &Method) -> Response {
         // Source: RFC 4918, section 9.3.1.
         (ErrorCode::AlreadyExists, "MKCOL") => StatusCode::METHOD_NOT_ALLOWED,
         (ErrorCode::NotAFolder, "GET" | "HEAD" | "PROPFIND") => StatusCode::NOT_FOUND,
+        // Source: RFC 4918, section 9.11.1.
+        (ErrorCode::LockLost, "UNLOCK") => StatusCode::CONFLICT,
         _ => failure.code.dav_status(),
     };
     let mut response = (status, format!("{failure}\n")).into_response();
@@ -143,9 +155,9 @@ mod tests {
     #[test]
     fn only_what_is_served_is_advertised() {
         let response = options();
-        assert_eq!(response.headers()["dav"], "1, 3");
+        assert_eq!(response.headers()["dav"], "1, 2, 3");
         let allowed = response.headers()["allow"].to_str().expect("ASCII");
-        assert!(!allowed.contains("LOCK") && allowed.contains("PROPFIND"), "{allowed}");
+        assert!(allowed.contains(" LOCK") && allowed.contains("UNLOCK") && !allowed.contains("POST"), "{allowed}");
     }
 
     #[test]
@@ -157,6 +169,10 @@ mod tests {
         assert_eq!(status(ErrorCode::AlreadyExists, "MKCOL"), 405);
         assert_eq!(status(ErrorCode::AlreadyExists, "MOVE"), 412);
         assert_eq!(status(ErrorCode::ParentNotFound, "PUT"), 409);
+        assert_eq!(
+            (status(ErrorCode::LockLost, "PUT"), status(ErrorCode::LockLost, "UNLOCK"), status(ErrorCode::Locked, "PUT")),
+            (412, 409, 423)
+        );
         assert_eq!(status(ErrorCode::NoSpace, "PUT"), 507);
         assert_eq!(status(ErrorCode::Unknown, "PUT"), 504);
         let unauthorized = refused(&Failure::new(ErrorCode::Unauthorized, "why"), &Method::GET);

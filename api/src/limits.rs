@@ -22,6 +22,8 @@ pub const STREAMS_PER_CONNECTION: u32 = 128;
 pub const JSON_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of the XML body of a WebDAV request.
 pub const XML_BODY_BYTES: usize = 32 * 1024;
+/// Tags in the XML body of a WebDAV request.
+pub const XML_TAGS: usize = 512;
 /// Bytes of a request's head.
 pub const HEAD_BYTES: usize = 64 * 1024;
 /// Bytes of a name in a path.
@@ -162,3 +164,6 @@ pub const REFUSALS_WRITTEN: Duration = Duration::from_secs(1);
 pub const REFUSALS_LAST_WAIT: Duration = Duration::from_secs(4);
 /// Seconds of a content lock: whoever edits takes it anew.
 pub const CONTENT_LOCK_SECONDS: u64 = 24 * 3_600;
+
+/// A request that took longer is logged also if it went well.
+pub const SLOW_REQUEST: Duration = Duration::from_secs(2);

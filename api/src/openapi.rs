@@ -42,6 +42,8 @@ use crate::rest;
         rest::versions::promote,
         rest::versions::describe,
         rest::versions::delete,
+        rest::locks::list,
+        rest::locks::delete,
         rest::changes::changes,
         rest::jobs::start,
         rest::jobs::list,
@@ -107,9 +109,15 @@ mod tests {
     #[test]
     fn every_call_and_the_error_are_described() {
         let document = serde_json::to_value(document()).expect("a document has a JSON form");
-        for path in
-            ["/a/tree/stat/{path}", "/a/tree/stats", "/a/meta/bulk/get", "/a/jobs/user/{JobName}", "/a/skep/status", "/a/frontend/session"]
-        {
+        for path in [
+            "/a/tree/stat/{path}",
+            "/a/tree/stats",
+            "/a/meta/bulk/get",
+            "/a/jobs/user/{JobName}",
+            "/a/skep/status",
+            "/a/frontend/session",
+            "/a/changes",
+        ] {
             assert!(document["paths"].get(path).is_some(), "{path} is not described");
         }
         let schemas = &document["components"]["schemas"];

@@ -203,8 +203,10 @@ pub struct ClusterStatus {
     pub datasources: Vec<DatasourceStatus>,
     /// Chunks that wait for repair.
     pub repair_queue: u64,
-    /// Chunks stored in a code below the profile in force.
+    /// Chunks stored in a code below the profile in force, as far as the repair queues were looked at.
     pub below_profile: u64,
+    /// The repair queues are longer than was looked at: there may be more chunks below the profile.
+    pub below_profile_at_least: bool,
     /// Plaintext bytes of chunks that no content names and that wait for collection.
     pub awaiting_collection_bytes: u64,
     /// Logical bytes of what was deleted for good and is kept until history has passed it.
@@ -314,6 +316,12 @@ pub struct DatasourceStatus {
     pub stored_bytes: u64,
     /// Live chunks.
     pub chunks: u64,
+    /// Contents that lie in the metadata.
+    pub inlined: StoredClass,
+    /// Small chunks, kept as whole copies.
+    pub copies: StoredClass,
+    /// Large chunks, erasure-coded.
+    pub coded: StoredClass,
     /// Its group answered; the numbers of the group are zero if not.
     pub available: bool,
     /// Versions of files, the current ones counted.
@@ -351,6 +359,15 @@ pub struct QuotaStatus {
     pub quota_entries: u64,
     /// The datasource answered; what is used is zero if not.
     pub available: bool,
+}
+
+/// How much of one size class is kept, by content: what several files have in common counts once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct StoredClass {
+    /// Plaintext bytes.
+    pub logical_bytes: u64,
+    /// Bytes that they take on devices, all shards counted, or in the metadata.
+    pub stored_bytes: u64,
 }
 
 /// One job.

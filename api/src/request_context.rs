@@ -152,6 +152,13 @@ impl RequestContext {
         Self { stated: Arc::default(), ..self.clone() }
     }
 
+    /// The same request, for a step that the lock with its fence need not cover.
+    #[must_use]
+    pub fn without_fence(&self) -> Self {
+        let stated = Stated { fence: 0, ..Stated::clone(&self.stated) };
+        self.clone().stating(stated)
+    }
+
     /// The same request, where what it gives cannot be given again.
     #[must_use]
     pub fn once(&self) -> Self {

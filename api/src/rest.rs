@@ -14,6 +14,7 @@ pub(crate) mod changes;
 pub(crate) mod datasources;
 pub(crate) mod frontend;
 pub(crate) mod jobs;
+pub(crate) mod locks;
 pub(crate) mod messages;
 pub(crate) mod namespaces;
 pub(crate) mod node;
@@ -70,6 +71,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/user/{login}", get(users::get).put(users::put).delete(users::delete))
         .route("/skep/status", get(status::status))
         .route("/skep/grant", put(users::grant))
+        .route("/skep/locks/{*path}", get(locks::list).delete(locks::delete))
 }
 
 /// What no route serves.

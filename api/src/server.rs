@@ -30,6 +30,7 @@ use crate::app::{App, remote_or_unspecified};
 use crate::metrics::{Face, OpenConnection};
 use crate::refusals::Refused;
 use crate::request_context::{REQUEST_ID_HEADER, Repeatable, RequestContext, request_id};
+use crate::stated::Stated;
 use crate::{dav, health, limits, metrics, openapi, rest, web, ws};
 
 /// Limits of the server.
@@ -225,8 +226,9 @@ async fn with_context(State(app): State<App>, mut request: Request, next: Next) 
     let id = request_id(sent, app.random());
     let remote = remote_or_unspecified(request.extensions().get::<SocketAddr>().map(SocketAddr::ip));
     let (method, uri, target) = (request.method().clone(), request.uri().clone(), destination(&request).to_vec());
-    let context = match Repeatable::of(request.headers(), &[method.as_str().as_bytes(), uri.to_string().as_bytes(), &target]) {
-        Ok(repeatable) => RequestContext::new(Arc::clone(&id), remote).repeatable(repeatable),
+    let repeatable = Repeatable::of(request.headers(), &[method.as_str().as_bytes(), uri.to_string().as_bytes(), &target]);
+    let context = match repeatable.and_then(|repeatable| Ok((repeatable, Stated::of_headers(request.headers())?))) {
+        Ok((repeatable, stated)) => RequestContext::new(Arc::clone(&id), remote).repeatable(repeatable).stating(stated),
         Err(failure) => return rest::wire::RestFailure(failure).into_response(),
     };
     request.extensions_mut().insert(context.clone());
@@ -236,7 +238,13 @@ async fn with_context(State(app): State<App>, mut request: Request, next: Next) 
     let mut response = async move {
         let response = next.run(request).await;
         let (status, took) = (response.status().as_u16(), begun.elapsed());
-        tracing::info!(status, took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "answered");
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        // What goes well and fast is in the metrics, and what it changed in the audit.
+        if status >= 400 || took >= limits::SLOW_REQUEST {
+            tracing::info!(status, took_ms, "answered");
+        } else {
+            tracing::debug!(status, took_ms, "answered");
+        }
         metrics::request(face, status, took);
         response
     }

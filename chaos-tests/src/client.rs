@@ -39,6 +39,12 @@ impl Client {
         Self { http, base: base.to_owned(), login: login.to_owned(), password: password.to_owned() }
     }
 
+    /// The same node for somebody else.
+    #[must_use]
+    pub fn signed_in_as(&self, login: &str, password: &str) -> Self {
+        Self { login: login.to_owned(), password: password.to_owned(), ..self.clone() }
+    }
+
     /// Where it sends requests.
     pub fn base(&self) -> &str {
         &self.base
@@ -47,6 +53,11 @@ impl Client {
     /// A request with the password.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base)).basic_auth(&self.login, Some(&self.password))
+    }
+
+    /// A request by nobody.
+    pub fn anonymous(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
     }
 
     /// Stores a file at a WebDAV path (`/common-files/…`).
@@ -136,13 +147,30 @@ impl Client {
         Ok((status, answer.text().await.map_err(|error| error.to_string())?))
     }
 
+    /// `/metrics`, in Prometheus' text format.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn metrics(&self) -> Result<String, String> {
+        Ok(self.open("/metrics").await?.1)
+    }
+
     /// The value of a counter in `/metrics`, all labels added up.
     ///
     /// # Errors
     /// A sentence if there is no answer.
     pub async fn counter(&self, name: &str) -> Result<u64, String> {
-        let (_, text) = self.open("/metrics").await?;
+        self.counter_of(name, "").await
+    }
+
+    /// The value of a counter in `/metrics` where a label has a value (`name="value"`).
+    ///
+    /// # Errors
+    /// A sentence if there is no answer.
+    pub async fn counter_of(&self, name: &str, label: &str) -> Result<u64, String> {
+        let text = self.metrics().await?;
         let values = text.lines().filter(|line| line.starts_with(name) && line[name.len()..].starts_with([' ', '{']));
+        let values = values.filter(|line| line.contains(label));
         Ok(values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
     }
 }

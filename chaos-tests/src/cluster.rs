@@ -4,18 +4,17 @@
 //! the machine has.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::client::Client;
+use crate::processes::{Said, free_ports, is_skep, signal, skep_binary, skep_for, wait_until_gone};
 use crate::wait::{INTERVAL, wait_for};
 
 /// How long a cluster may take until every node is ready.
@@ -24,7 +23,8 @@ const READY_LIMIT: Duration = Duration::from_secs(90);
 const GONE_LIMIT: Duration = Duration::from_secs(10);
 /// How long a node may take to end in order.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+/// Clusters take turns.
+pub(crate) static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 /// Password of the admin in all tests.
 pub const PASSWORD: &str = "correct horse battery staple";
 
@@ -83,32 +83,6 @@ pub struct Cluster {
     _turn: MutexGuard<'static, ()>,
     /// What `skep dev` wrote.
     pub file: ClusterFile,
-}
-
-/// The binary under test.
-///
-/// # Panics
-/// If it was not built: `cargo xtask test` builds it first.
-pub fn skep_binary() -> PathBuf {
-    if let Some(named) = std::env::var_os("SKEP_BIN") {
-        return PathBuf::from(named);
-    }
-    let own = std::env::current_exe().expect("a process knows its file");
-    let release = own.parent().and_then(Path::parent).expect("tests lie in target/release/deps");
-    let binary = release.join("skep");
-    assert!(binary.exists(), "{} is missing: run it by `cargo xtask test`, which builds it", binary.display());
-    binary
-}
-
-fn free_ports(count: u16) -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = 20_000 + u16::try_from(std::process::id() % 200).expect("below 200") * 100;
-    loop {
-        let port = start + NEXT.fetch_add(count + 1, Ordering::Relaxed) % 20_000;
-        if (port..port + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
-            return port;
-        }
-    }
 }
 
 impl Cluster {
@@ -199,16 +173,28 @@ impl Cluster {
         wait_until_gone(&[self.file.nodes[place].pid], GONE_LIMIT);
     }
 
+    /// Ends several nodes' processes without warning.
+    pub fn kill_nodes(&mut self, places: &[usize]) {
+        places.iter().for_each(|place| self.kill(*place));
+    }
+
     /// Tells a node to end in order and waits until it has.
     ///
     /// # Panics
     /// If it has not in time.
     pub async fn stop(&mut self, place: usize) {
-        let own =
-            self.own.iter().find(|(own, _)| *own == place).map(|(_, child)| i32::try_from(child.id()).expect("process ids are small"));
-        let pid = own.unwrap_or(self.file.nodes[place].pid);
+        let pid = self.pid(place);
         signal(pid, Signal::TERM);
-        wait_for("a node to end in order", STOP_LIMIT, async || {
+        self.wait_ended(place, STOP_LIMIT).await;
+    }
+
+    /// Waits until a node's process has ended by itself.
+    ///
+    /// # Panics
+    /// If it has not in time.
+    pub async fn wait_ended(&mut self, place: usize, limit: Duration) {
+        let pid = self.pid(place);
+        wait_for("a node to end", limit, async || {
             let ended = match self.own.iter_mut().find(|(own, _)| *own == place) {
                 Some((_, child)) => child.try_wait().is_ok_and(|status| status.is_some()),
                 None => !is_skep(pid),
@@ -220,9 +206,7 @@ impl Cluster {
 
     /// Starts a node again that was killed, and waits until it is ready.
     pub async fn start_again(&mut self, place: usize) {
-        self.own.retain_mut(|(own, child)| *own != place || child.try_wait().is_ok_and(|status| status.is_none()));
-        let child = self.spawn_node(place, &[]);
-        self.own.push((place, child));
+        self.start_unready(place);
         self.wait_node_ready(place).await;
     }
 
@@ -237,8 +221,21 @@ impl Cluster {
 
     /// Starts a node with a failpoint armed, without waiting for anything.
     pub fn start_armed(&mut self, place: usize, armed: &str) {
+        self.forget_ended(place);
         let child = self.spawn_node(place, &[("SKEP_FAILPOINTS", armed)]);
         self.own.push((place, child));
+    }
+
+    /// Starts a node without waiting for anything.
+    pub fn start_unready(&mut self, place: usize) {
+        self.forget_ended(place);
+        let child = self.spawn_node(place, &[]);
+        self.own.push((place, child));
+    }
+
+    /// A node that was started again and has ended gives its place to the next process.
+    fn forget_ended(&mut self, place: usize) {
+        self.own.retain_mut(|(own, child)| *own != place || child.try_wait().is_ok_and(|status| status.is_none()));
     }
 
     /// Whether a node that was started again has ended.
@@ -257,18 +254,55 @@ impl Cluster {
         .await;
     }
 
+    /// Runs `skep` with these arguments and a node's configuration.
+    pub fn skep(&self, place: usize, arguments: &[&str]) -> Said {
+        skep_for(&self.file.nodes[place].config, arguments)
+    }
+
     /// `skep status --json` by a node's configuration.
     ///
     /// # Errors
     /// What the command said.
     pub fn status(&self, place: usize) -> Result<serde_json::Value, String> {
-        let config = &self.file.nodes[place].config;
-        let output = Command::new(skep_binary()).args(["status", "--json", "--config"]).arg(config).output();
-        let output = output.map_err(|error| error.to_string())?;
-        if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-        }
-        serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
+        let said = self.skep(place, &["status", "--json"]).good()?;
+        serde_json::from_str(&said).map_err(|error| error.to_string())
+    }
+
+    /// The place of the node that leads a group, as a node sees it.
+    pub fn leader(&self, asked: usize, group: &str) -> Option<usize> {
+        let status = self.status(asked).ok()?;
+        let groups = status["groups"].as_array()?;
+        let group = groups.iter().find(|row| row["name"] == group)?;
+        self.place_of(group["leader"].as_u64()?)
+    }
+
+    /// The place of a node by its id.
+    pub fn place_of(&self, id: u64) -> Option<usize> {
+        self.file.nodes.iter().position(|node| node.id == id)
+    }
+
+    /// Stops a node's process in its tracks, as a machine does that hangs: its connections stay open and nothing answers.
+    pub fn freeze(&self, place: usize) {
+        signal(self.pid(place), Signal::STOP);
+    }
+
+    /// Lets a frozen node go on.
+    pub fn thaw(&self, place: usize) {
+        signal(self.pid(place), Signal::CONT);
+    }
+
+    /// The process of a node now.
+    pub fn pid(&self, place: usize) -> i32 {
+        let own = self.own.iter().find(|(own, _)| *own == place).map(|(_, child)| child.id());
+        own.map_or(self.file.nodes[place].pid, |id| i32::try_from(id).expect("process ids are small"))
+    }
+
+    /// Everything that the nodes and `skep dev` have written to their logs.
+    pub fn logs(&self) -> String {
+        let names = (1..=self.file.nodes.len().max(self.options.nodes)).map(|node| self.folder.join(format!("n{node}")).join("log.txt"));
+        let again = (0..self.options.nodes).map(|place| self.folder.with_extension(format!("n{place}.log")));
+        let files = names.chain(again).chain([self.folder.with_extension("log")]);
+        files.filter_map(|file| fs::read(file).ok()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect()
     }
 
     /// Waits until nothing waits for repair.
@@ -328,33 +362,4 @@ fn spawn_dev(options: &ClusterOptions, folder: &Path, port: u16) -> Child {
     command.arg(folder).args(&options.arguments).stdin(Stdio::null());
     command.envs(options.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     command.stdout(log.try_clone().expect("a handle")).stderr(log).spawn().expect("the binary starts")
-}
-
-/// A killed process keeps its ports and files for a moment.
-fn wait_until_gone(pids: &[i32], limit: Duration) {
-    let begun = Instant::now();
-    while pids.iter().any(|pid| is_skep(*pid)) && begun.elapsed() < limit {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// The failpoints of the binary's write path; none if it was built without.
-///
-/// # Panics
-/// If the binary does not answer.
-pub fn failpoints() -> Vec<String> {
-    let output = Command::new(skep_binary()).args(["debug", "failpoints"]).output().expect("the binary starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
-}
-
-/// Guards against a process id that was given to somebody else since.
-fn is_skep(pid: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("skep"))
-}
-
-fn signal(pid: i32, signal: Signal) {
-    if let Some(pid) = Pid::from_raw(pid) {
-        let _already_dead = kill_process(pid, signal);
-    }
 }

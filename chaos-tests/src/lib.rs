@@ -5,11 +5,15 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a test that cannot go on ends so")]
 
+pub mod by_hand;
 pub mod client;
 pub mod cluster;
 pub mod content;
+pub mod https;
 pub mod memory;
 pub mod oracle;
 pub mod power;
+pub mod processes;
 pub mod skipped;
+pub mod timed;
 pub mod wait;

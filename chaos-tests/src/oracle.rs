@@ -17,6 +17,17 @@ pub struct Oracle {
     next_seed: u64,
 }
 
+/// A file that is not as acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// The file.
+    pub path: String,
+    /// It was refused until the limit, and nobody said what it is; else it was answered, wrongly.
+    pub is_refused: bool,
+    /// In a sentence.
+    pub why: String,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Possible {
     Absent,
@@ -24,6 +35,11 @@ enum Possible {
 }
 
 impl Oracle {
+    /// One that knows nothing; its contents begin with a seed, so that several do not write the same ones.
+    pub fn from_seed(seed: u64) -> Self {
+        Self { files: BTreeMap::new(), next_seed: seed }
+    }
+
     /// Writes a new file of the next size class and remembers what became of it.
     pub async fn put_next(&mut self, client: &Client, folder: &str) -> Outcome {
         let seed = self.next_seed;
@@ -85,19 +101,20 @@ impl Oracle {
     /// If anything acknowledged is not there unchanged within [`READABLE_WITHIN`], or anything is there that was never written.
     pub async fn check(&self, client: &Client) {
         if let Some(wrong) = self.first_wrong(client, READABLE_WITHIN).await {
-            panic!("{wrong}");
+            panic!("{}", wrong.why);
         }
     }
 
-    /// The first file that is not as acknowledged, or can't be read within the limit, in a sentence; `None` if there is none.
-    pub async fn first_wrong(&self, client: &Client, limit: Duration) -> Option<String> {
+    /// The first file that is not as acknowledged, or can't be read within the limit; `None` if there is none.
+    pub async fn first_wrong(&self, client: &Client, limit: Duration) -> Option<Wrong> {
         for (path, possible) in &self.files {
+            let wrong = |is_refused, why| Some(Wrong { path: path.clone(), is_refused, why });
             // Right after a fault a read may be refused for a while; a wrong answer is wrong at once.
             let begun = Instant::now();
             let found = loop {
                 match client.get(path).await {
                     Ok(found) => break found,
-                    Err(why) if begun.elapsed() > limit => return Some(format!("{path} through {}: {why}", client.base())),
+                    Err(why) if begun.elapsed() > limit => return wrong(true, format!("{path} through {}: {why}", client.base())),
                     Err(_not_yet) => tokio::time::sleep(INTERVAL).await,
                 }
             };
@@ -108,7 +125,7 @@ impl Oracle {
             });
             if !matches {
                 let found = found.map(|bytes| bytes.len());
-                return Some(format!("{path} through {}: found {found:?} bytes, possible are {possible:?}", client.base()));
+                return wrong(false, format!("{path} through {}: found {found:?} bytes, possible are {possible:?}", client.base()));
             }
         }
         None

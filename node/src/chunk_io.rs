@@ -9,18 +9,22 @@ mod chunk_store;
 mod content_reader;
 mod content_writer;
 mod encoded;
+mod file_hashes;
+mod groups;
 pub mod limits;
 pub mod metrics;
 mod repairer;
+mod sound_shards;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use skep_api::ports::{ByteStream, ChunkIo, ReadRequest, WriteError, WriteRequest, Written};
 use skep_placement::ids::{BootNumber, ChunkId, DatasourceId, DeviceId, InstanceId, NodeId, Stamp, WriteId};
-use skep_raft::handle::Metadata;
 use skep_raft::wire::meta::v1 as meta;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
@@ -32,6 +36,7 @@ use crate::device_store::ShardKey;
 
 pub use chunk_reader::{ChunkReadError, ChunkSource};
 pub use chunk_store::StoreError;
+pub use groups::Groups;
 pub use repairer::{RepairError, Repaired};
 
 /// A shard that a reader found damaged or absent, for the repair queue.
@@ -54,16 +59,41 @@ struct Shared {
     maps: ClusterMaps,
     health: DeviceHealth,
     transport: Arc<dyn ShardTransport>,
-    metadata: Metadata,
+    metadata: Arc<dyn Groups>,
     /// Permits of 1 KiB each: the node's byte budget.
     budget: Arc<Semaphore>,
     /// Late shards and deletions, joined at the stop.
     background: TaskTracker,
     damages: mpsc::Sender<Damage>,
+    times: Times,
+    /// Held while a chunk is looked for among wrong shards.
+    searches: tokio::sync::Mutex<()>,
 }
 
-/// Every failpoint of a gateway's writing. At each the process may end without any acknowledged thing being lost.
-pub const FAILPOINTS: &[&str] = &["chunk-before-send", "chunk-acknowledged", "content-before-commit", "upload-opened", "upload-appended"];
+/// Times that decide what a slow client or device costs; a test sets shorter ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// A client that takes longer to fill a chunk gets it cut.
+    pub chunk_fill_max: Duration,
+    /// After it a write becomes a registered upload.
+    pub unregistered_max: Duration,
+    /// A shard that takes longer is hedged by parity.
+    pub hedge_after: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            chunk_fill_max: limits::CHUNK_FILL_TIME_MAX,
+            unregistered_max: limits::UNREGISTERED_TIME_MAX,
+            hedge_after: limits::HEDGE_AFTER,
+        }
+    }
+}
+
+/// Every failpoint of a gateway's writing and of repair. At each the process may end without any acknowledged thing being lost.
+pub const FAILPOINTS: &[&str] =
+    &["chunk-before-send", "chunk-acknowledged", "content-before-commit", "upload-opened", "upload-appended", "repair-before-commit"];
 
 /// Writes and reads contents.
 #[derive(Clone, Debug)]
@@ -85,11 +115,13 @@ pub struct ChunksOptions {
     /// Reaches the devices.
     pub transport: Arc<dyn ShardTransport>,
     /// The groups.
-    pub metadata: Metadata,
+    pub metadata: Arc<dyn Groups>,
     /// Bytes that all requests together may hold.
     pub budget_bytes: usize,
     /// Where damage goes that readers find; what does not fit is found again by the next reader.
     pub damages: mpsc::Sender<Damage>,
+    /// What is slow.
+    pub times: Times,
 }
 
 impl Chunks {
@@ -106,6 +138,8 @@ impl Chunks {
             budget: Arc::new(Semaphore::new(options.budget_bytes.div_ceil(limits::PERMIT_BYTES))),
             background: TaskTracker::new(),
             damages: options.damages,
+            times: options.times,
+            searches: tokio::sync::Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -200,19 +234,5 @@ impl ChunkIo for Chunks {
 
     fn read(&self, request: ReadRequest) -> ByteStream {
         content_reader::read(Arc::clone(&self.shared), request)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::FAILPOINTS;
-
-    #[test]
-    fn every_failpoint_is_listed_once() {
-        let sources = [include_str!("chunk_io/chunk_store.rs"), include_str!("chunk_io/content_writer.rs")].concat();
-        assert_eq!(sources.matches("fail_point!(").count(), FAILPOINTS.len(), "none is missing");
-        for name in FAILPOINTS {
-            assert_eq!(sources.matches(&format!("fail_point!(\"{name}\")")).count(), 1, "{name}");
-        }
     }
 }

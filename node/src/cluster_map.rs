@@ -240,7 +240,12 @@ impl ClusterMaps {
     /// # Errors
     /// [`MapError`]; the older map stays in use.
     pub fn refresh(&self, metadata: &Metadata, master: &MasterKey) -> Result<(), MapError> {
-        let map = ClusterMap::build(&metadata.system_stale(), master)?;
+        self.publish(ClusterMap::build(&metadata.system_stale(), master)?);
+        Ok(())
+    }
+
+    /// Takes a map, unless one that is as new is there.
+    pub(crate) fn publish(&self, map: ClusterMap) {
         self.newest.send_if_modified(|newest| {
             let newer = map.index > newest.index;
             if newer {
@@ -248,7 +253,6 @@ impl ClusterMaps {
             }
             newer
         });
-        Ok(())
     }
 
     /// Follows the system group until it is told to stop.

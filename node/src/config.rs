@@ -65,6 +65,10 @@ pub struct ApiConfig {
     pub advertise: Option<String>,
     /// Certificate chain and key; `None`: plain HTTP.
     pub tls: Option<ApiTls>,
+    /// URL under which clients reach the cluster, without a slash at its end; `None`: what each request was addressed to.
+    pub public_url: Option<String>,
+    /// `/metrics` answers without signing in.
+    pub metrics_public: bool,
 }
 
 /// The operator's certificate of the API port.

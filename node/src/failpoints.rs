@@ -1,14 +1,22 @@
 //! Ends this process at a named point of the write path, for tests of what is left behind. Compiled in by the feature `failpoints` only.
 //!
 //! `SKEP_FAILPOINTS=name:hits,…` kills the process, as `kill -9` does, when the point is reached for that time. `name:on` leaves out the sync
-//! of that name: a node that lies, by which the tests of power cuts show that they would notice.
+//! of that name: a node that lies, by which the tests of power cuts show that they would notice. A sync that fails does so from that time on.
 
-/// Every failpoint of the write path, from the code that has them.
+/// Every failpoint of the write path, of repair and of recovery, from the code that has them.
 pub fn all() -> Vec<&'static str> {
-    let parts =
-        [skep_raft::log::FAILPOINTS, skep_raft::consensus::FAILPOINTS, crate::device_store::FAILPOINTS, crate::chunk_io::FAILPOINTS];
+    let parts = [
+        skep_raft::log::FAILPOINTS,
+        skep_raft::consensus::FAILPOINTS,
+        skep_raft::consensus::RECOVERY_FAILPOINTS,
+        crate::device_store::FAILPOINTS,
+        crate::chunk_io::FAILPOINTS,
+    ];
     parts.concat()
 }
+
+/// The sync that can be made to fail.
+pub const FAILABLE_SYNC: &str = skep_raft::log::FAIL_SYNC;
 
 /// Every sync that can be left out.
 pub const fn skippable_syncs() -> [&'static str; 2] {
@@ -34,10 +42,15 @@ pub fn arm() -> Result<(), String> {
             fail::cfg(name, "return").map_err(|error| format!("SKEP_FAILPOINTS: {error}"))?;
             continue;
         }
+        let hits: u64 = hits.parse().map_err(|_no_number| format!("SKEP_FAILPOINTS: {hits} is no number"))?;
+        if name == FAILABLE_SYNC {
+            let good = hits.saturating_sub(1);
+            fail::cfg(name, &format!("{good}*off->return")).map_err(|error| format!("SKEP_FAILPOINTS: {error}"))?;
+            continue;
+        }
         if !all().contains(&name) {
             return Err(format!("SKEP_FAILPOINTS: there is no failpoint {name}; there are {}", all().join(", ")));
         }
-        let hits: u64 = hits.parse().map_err(|_no_number| format!("SKEP_FAILPOINTS: {hits} is no number"))?;
         end_at(name, hits)?;
     }
     Ok(())

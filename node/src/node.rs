@@ -5,6 +5,7 @@
 //! Stop: not ready; leaderships handed over; requests finish; workers end; devices close; the port between nodes and the metadata close.
 //! Invariant: nothing is served before the boot number is durable, and nothing runs on after [`Node::stop`].
 
+mod certificate;
 mod devices;
 pub mod metadata;
 mod port;
@@ -42,6 +43,7 @@ use crate::storage::{Storage, StorageOptions};
 use crate::tasks::Tasks;
 use crate::telemetry::{self, Metrics};
 use crate::tls::{NodeCredentials, NodeTls, PeerName, TlsError};
+use certificate::Renewal;
 use metadata::{METADATA_FOLDER, metadata_options};
 use port::{Port, Readiness};
 use shards::LateShards;
@@ -176,8 +178,7 @@ impl Base {
         let book = Arc::new(AddressBook::new(known));
         let peers = NodePeers::new(tls.clone(), book.clone());
         let metrics = Metrics::begin();
-        skep_api::metrics::describe();
-        crate::chunk_io::metrics::describe();
+        telemetry::describe_all();
         telemetry::record_start(identity.boot);
         Ok(Self { config, identity, folder, master, credentials, tls, book, peers, metrics })
     }
@@ -353,13 +354,8 @@ impl Starting {
         let boot = upkeep::boot_command(&base.config, base.identity, addresses);
         tasks.spawn("boot registration", upkeep::register_boot(metadata.clone(), boot, self.readiness.clone(), stop.clone()));
         tasks.spawn("freshness", upkeep::watch_freshness(metadata.clone(), self.readiness.clone(), stop.clone()));
-        let renewal = upkeep::Renewal {
-            metadata: metadata.clone(),
-            master: base.master.clone(),
-            credentials: base.credentials.clone(),
-            tls: base.tls.clone(),
-            data_folder: base.folder.path().to_owned(),
-        };
+        let proof = (base.credentials.clone(), base.tls.clone());
+        let renewal = Renewal::new(metadata.clone(), base.master.clone(), proof, base.folder.path().to_owned());
         tasks.spawn("certificate renewal", renewal.run(stop.clone()));
         tasks.spawn("metrics upkeep", upkeep::measure(base.metrics.clone(), base.tls.clone(), stop));
     }
@@ -387,7 +383,9 @@ impl Starting {
             clock: Arc::new(System),
             random: Arc::new(System),
         };
-        let app = App::new(parts, AppOptions::default());
+        let api = &base.config.api;
+        let options = AppOptions { public_url: api.public_url.clone(), metrics_public: api.metrics_public, ..AppOptions::default() };
+        let app = App::new(parts, options);
         self.tasks.spawn("jobs", Worker::new(app.service().clone(), base.identity.node).run(self.tasks.stopping()));
         self.admin.provide(AdminParts {
             node: base.identity.node,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use skep_api::ports::{ClusterStatus, DatasourceStatus, DeviceStatus, GroupStatus, JobStatus, NodeStatus, PoolStatus};
+use skep_api::ports::{ClusterStatus, DatasourceStatus, DeviceStatus, GroupStatus, JobStatus, NodeStatus, PoolStatus, StoredClass};
 use skep_placement::chunk::PgCount;
 use skep_placement::ids::{BootNumber, ChunkId, ClusterId, DatasourceId, GroupId, NodeId, RecordId};
 use skep_placement::profile::{Code, Profile};
@@ -57,7 +57,15 @@ pub struct StatusSource {
 /// What a datasource's group counts.
 struct Counted {
     totals: meta::GroupTotals,
-    below_profile: u64,
+    below_profile: BelowProfile,
+}
+
+/// Chunks of a repair queue in a smaller code than the profile's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct BelowProfile {
+    chunks: u64,
+    /// The queue goes on behind what was looked at.
+    more: bool,
 }
 
 impl StatusSource {
@@ -77,7 +85,8 @@ impl StatusSource {
                 Some(Counted { totals, below_profile }) => {
                     row = counted_row(row, totals);
                     status.repair_queue += totals.repair_queue;
-                    status.below_profile += below_profile;
+                    status.below_profile += below_profile.chunks;
+                    status.below_profile_at_least |= below_profile.more;
                     status.awaiting_collection_bytes += totals.condemned_bytes;
                     status.unlinked_bytes += totals.unlinked_bytes;
                 }
@@ -168,27 +177,39 @@ impl StatusSource {
         let answer = self.metadata.query(group, meta::Query { what: Some(what) }, Instant::now() + PATIENCE).await.ok()?;
         let Some(meta::answer::What::Totals(totals)) = answer.what else { return None };
         let below_profile = match (totals.repair_queue, profile) {
-            (0, _) | (_, None) => 0,
+            (0, _) | (_, None) => BelowProfile::default(),
             (_, Some(profile)) => self.below_profile(group, profile).await?,
         };
         Some(Counted { totals, below_profile })
     }
 
-    async fn below_profile(&self, group: GroupId, profile: Profile) -> Option<u64> {
-        let (mut below, mut looked_at, mut after) = (0, 0, bytes::Bytes::new());
+    async fn below_profile(&self, group: GroupId, profile: Profile) -> Option<BelowProfile> {
+        let (mut chunks, mut looked_at, mut after) = (0, 0, bytes::Bytes::new());
         loop {
             let what = meta::query::What::Repair(meta::RepairQuery { after, limit: PAGE });
             let answer = self.metadata.query(group, meta::Query { what: Some(what) }, Instant::now() + PATIENCE).await.ok()?;
             let Some(meta::answer::What::Repair(page)) = answer.what else { return None };
             let is_below = |placed: &&meta::PlacedChunk| is_below_profile(placed, profile);
-            below += u64::try_from(page.chunks.iter().filter(is_below).count()).unwrap_or(u64::MAX);
+            chunks += u64::try_from(page.chunks.iter().filter(is_below).count()).unwrap_or(u64::MAX);
             looked_at += page.chunks.len();
             match page.chunks.last() {
                 Some(last) if page.more && looked_at < QUEUE_LOOKED_AT_MAX => after = last.chunk.clone(),
-                Some(_) | None => return Some(below),
+                Some(_) | None => return Some(BelowProfile { chunks, more: page.more }),
             }
         }
     }
+}
+
+/// What is inline, in whole copies and erasure-coded.
+fn classes(totals: &meta::GroupTotals) -> (StoredClass, StoredClass, StoredClass) {
+    let of_chunks = totals.stored_bytes.saturating_sub(totals.inline_bytes);
+    let inlined = StoredClass { logical_bytes: totals.inline_plain_bytes, stored_bytes: totals.inline_bytes };
+    let coded = StoredClass { logical_bytes: totals.coded_bytes, stored_bytes: totals.coded_stored_bytes };
+    let copies = StoredClass {
+        logical_bytes: totals.chunk_bytes.saturating_sub(totals.coded_bytes),
+        stored_bytes: of_chunks.saturating_sub(totals.coded_stored_bytes),
+    };
+    (inlined, copies, coded)
 }
 
 fn is_below_profile(placed: &meta::PlacedChunk, profile: Profile) -> bool {
@@ -278,7 +299,11 @@ fn datasource_row(system: &SystemView, id: DatasourceId, datasource: &Datasource
 
 /// What its own group says.
 fn counted_row(row: DatasourceStatus, totals: &meta::GroupTotals) -> DatasourceStatus {
+    let (inlined, copies, coded) = classes(totals);
     DatasourceStatus {
+        inlined,
+        copies,
+        coded,
         available: true,
         entries: totals.entries,
         logical_bytes: totals.logical_bytes,
@@ -326,3 +351,23 @@ fn job_row(job: meta::JobRecord) -> JobStatus {
 
 /// Shares the source.
 pub type SharedStatus = Arc<StatusSource>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_add_up_to_what_is_stored() {
+        let totals = meta::GroupTotals {
+            chunk_bytes: 1_100,
+            coded_bytes: 1_000,
+            stored_bytes: 10 + 300 + 1_500,
+            coded_stored_bytes: 1_500,
+            inline_bytes: 10,
+            inline_plain_bytes: 8,
+            ..meta::GroupTotals::default()
+        };
+        let class = |logical_bytes, stored_bytes| StoredClass { logical_bytes, stored_bytes };
+        assert_eq!(classes(&totals), (class(8, 10), class(100, 300), class(1_000, 1_500)));
+    }
+}

@@ -9,7 +9,7 @@ use skep_raft::handle::Metadata;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::chunk_io::{Chunks, ChunksOptions, Damage};
+use crate::chunk_io::{Chunks, ChunksOptions, Damage, Times};
 use crate::chunk_rpc::ShardTransport;
 use crate::chunk_rpc::client::{ShardClient, ShardDialer};
 use crate::chunk_rpc::server::LocalDevices;
@@ -84,9 +84,10 @@ impl Storage {
             maps: maps.clone(),
             health: health.clone(),
             transport: Arc::clone(&transport),
-            metadata: metadata.clone(),
+            metadata: Arc::new(metadata.clone()),
             budget_bytes,
             damages,
+            times: Times::default(),
         });
         let repair = RepairWorker::new(metadata.clone(), maps.clone(), chunks.clone());
         tasks.spawn("repair", repair.clone().run(tasks.stopping()));

@@ -150,6 +150,14 @@ fn describe() {
     describe_gauge!(CERTIFICATE_SECONDS, Unit::Seconds, "Seconds until the node's certificate ends; it is renewed 30 days before.");
 }
 
+/// Gives the metrics of every crate their help texts; called once, after [`Metrics::begin`].
+pub fn describe_all() {
+    skep_raft::metrics::describe();
+    skep_api::metrics::describe();
+    crate::chunk_io::metrics::describe();
+    crate::device_store::metrics::describe();
+}
+
 /// Sets what stays the same while the process runs.
 pub fn record_start(boot: BootNumber) {
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
@@ -194,6 +202,34 @@ mod tests {
             assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help text in\n{text}");
         }
         metrics.upkeep();
+    }
+
+    /// The sources that name metrics; a new one is put here and its function into [`describe_all`].
+    #[test]
+    fn every_name_in_the_sources_has_a_help_text() {
+        let sources = [
+            include_str!("../../raft/src/metrics.rs"),
+            include_str!("../../raft/src/log/metrics.rs"),
+            include_str!("../../api/src/metrics.rs"),
+            include_str!("chunk_io/metrics.rs"),
+            include_str!("device_store/metrics.rs"),
+        ];
+        let metrics = Metrics::begin();
+        describe_all();
+        let names: Vec<&str> = sources
+            .iter()
+            .flat_map(|source| source.lines())
+            .filter_map(|line| line.split_once(": &str = \"skep_")?.1.strip_suffix("\";"))
+            .collect();
+        assert!(names.len() > 25, "the test looks at something: {names:?}");
+        for name in names {
+            let name = format!("skep_{name}");
+            // Only what was used is rendered; as whatever it is first used, its family has the text that was given to the name.
+            metrics::counter!(name.clone()).absolute(0);
+            metrics::gauge!(name.clone()).set(0.0);
+            metrics::histogram!(name.clone()).record(0.0);
+            assert!(metrics.render().contains(&format!("# HELP {name} ")), "{name} has no help text");
+        }
     }
 
     #[test]

@@ -3,3 +3,4 @@
 pub mod damage;
 pub mod placement;
 pub mod repair;
+mod repair_order;

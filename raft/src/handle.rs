@@ -10,7 +10,9 @@ use tokio::time::Instant;
 
 use crate::consensus::context::Context;
 use crate::consensus::hand_over::{HandOver, hand_over};
-use crate::consensus::{Leadership, MetadataService, RaftService, clocks, groups, limits, reconciler, status, system_placement};
+use crate::consensus::{
+    Leadership, MetadataService, RaftService, clocks, forward, full_leader, groups, limits, reconciler, status, system_placement,
+};
 use crate::errors::{ProposeError, QueryError, StartError};
 use crate::log::{DiskFiles, Log, LogError, LogOptions};
 use crate::options::{MetadataOptions, Peers};
@@ -69,8 +71,9 @@ impl Metadata {
         system_placement::start(&self.context).await?;
         groups::start_known(&self.context).await?;
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.spawn(forward::run(Arc::clone(&self.context)));
         tasks.spawn(groups::run(Arc::clone(&self.context)));
-        tasks.spawn(groups::measure_space(Arc::clone(&self.context)));
+        tasks.spawn(full_leader::run(Arc::clone(&self.context)));
         tasks.spawn(reconciler::run(Arc::clone(&self.context)));
         tasks.spawn(clocks::run(Arc::clone(&self.context)));
         Ok(())

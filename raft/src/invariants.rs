@@ -270,6 +270,9 @@ impl Check<'_> {
     fn bytes_of(&mut self, content: ContentId, record: &ContentRecord) -> Result<(), StateError> {
         let inlined = self.state.get(Family::Inline, &crate::keys::inline(content))?;
         self.hold(inlined.is_some() == record.inlined, || format!("content {content} is inline or it is not"));
+        if record.inlined {
+            self.totals.inline_plain_bytes += record.size;
+        }
         let (mut size, mut chunks) = (0, 0);
         for (part, row) in (0_u64..).zip(read::rows::<ManifestKey>(self.state, &[&content], Direction::Forward)) {
             let (key, manifest) = row?;
@@ -301,7 +304,12 @@ impl Check<'_> {
             if record.condemned_at == 0 {
                 self.totals.chunks += 1;
                 self.totals.chunk_bytes += u64::from(record.length);
-                self.totals.stored_bytes += chunk::stored_bytes(&record)?;
+                let stored = chunk::stored_bytes(&record)?;
+                self.totals.stored_bytes += stored;
+                if chunk::is_coded(&record) {
+                    self.totals.coded_bytes += u64::from(record.length);
+                    self.totals.coded_stored_bytes += stored;
+                }
             } else {
                 self.totals.condemned_chunks += 1;
                 self.totals.condemned_bytes += u64::from(record.length);

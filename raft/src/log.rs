@@ -62,6 +62,9 @@ pub const FAILPOINTS: &[&str] = &[
 /// The sync of the log that tests leave out to see that they would notice. It lies.
 pub const SKIP_SYNC: &str = "log-skip-sync";
 
+/// The sync of the log that tests make fail, as a device that dies does.
+pub const FAIL_SYNC: &str = "log-fail-sync";
+
 /// Draws the salt of a new segment; it must not repeat itself from one start to the next.
 pub type Salt = Box<dyn FnMut() -> u32 + Send>;
 
@@ -276,7 +279,7 @@ mod tests {
     #[test]
     fn every_failpoint_is_listed_once() {
         let sources = [include_str!("log/writer.rs"), include_str!("log/segment.rs")].concat();
-        let sources = sources.replace(&format!("fail_point!(\"{SKIP_SYNC}\""), "");
+        let sources = [SKIP_SYNC, FAIL_SYNC].iter().fold(sources, |text, name| text.replace(&format!("fail_point!(\"{name}\""), ""));
         assert_eq!(sources.matches("fail_point!(").count(), FAILPOINTS.len(), "none is missing");
         for name in FAILPOINTS {
             assert_eq!(sources.matches(&format!("fail_point!(\"{name}\")")).count(), 1, "{name}");

@@ -4,6 +4,7 @@
 //! commit is seen whole or not at all.
 
 pub mod memory;
+pub(crate) mod remembered;
 #[cfg(feature = "rocksdb")]
 pub mod rocksdb;
 
@@ -85,6 +86,11 @@ pub trait ReadState: Send + Sync {
     fn count(&self, family: Family, start: Bound<&[u8]>, end: Bound<&[u8]>) -> Result<u64, StateError> {
         self.scan(family, start, end, Direction::Forward).try_fold(0, |count, row| row.map(|_row| count + 1))
     }
+
+    /// The same state, where what would have to be read from a disk fails with [`StateError::NotInMemory`]; nothing if all of it is in memory.
+    fn in_memory<'a>(&'a self) -> Option<Box<dyn ReadState + 'a>> {
+        None
+    }
 }
 
 /// A group's state as it changes. One writer at a time.
@@ -163,6 +169,9 @@ pub enum StateError {
         /// What was found.
         what: String,
     },
+    /// A read that was not to wait for a disk would have had to; nothing is wrong. Only [`ReadState::in_memory`] fails so.
+    #[error("what was asked for is not in memory")]
+    NotInMemory,
 }
 
 impl StateError {

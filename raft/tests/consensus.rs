@@ -10,6 +10,10 @@ mod harness;
 mod recovery;
 #[path = "state_machine/replayed.rs"]
 mod replayed;
+#[path = "consensus/sessions.rs"]
+mod sessions;
+#[path = "consensus/space.rs"]
+mod space;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,8 +94,8 @@ async fn a_command_sent_twice_is_done_once() {
     };
     let send = |proposal: Proposal| {
         let mut client = MetadataClient::new(channel.clone());
-        let request = ProposeRequest { envelope: Some(envelope.clone()), proposal: Some(proposal), timeout_ms: 4_000, hops: 0 };
-        async move { client.propose(request).await.unwrap().into_inner() }
+        let request = ProposeRequest { envelope: Some(envelope.clone()), proposals: vec![proposal], timeout_ms: 4_000 };
+        async move { client.propose(request).await.unwrap().into_inner().replies.remove(0) }
     };
     let opened = send(Proposal { session: 0, number: 0, lowest_unanswered: 0, command: Some(open) }).await;
     let Some(outcome::What::SessionOpened(opened)) = opened.outcome.unwrap().what else { panic!("no session") };
@@ -202,6 +206,27 @@ async fn without_a_quorum_errors_come_soon_and_say_so() {
     assert!(matches!(read, Err(QueryError::Unavailable { .. })), "never an old answer: {read:?}");
     assert!(asked.elapsed() < Duration::from_secs(5), "an answer within five seconds");
     assert!(alone.metadata.system(soon()).await.is_err(), "neither of the system group");
+    cluster.close().await;
+}
+
+/// A database that could not flush would lose what the log lets go of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_fails_in_the_background_ends_the_node() {
+    let cluster = Cluster::begin(Settings::default()).await;
+    make_folder(cluster.node(1), "before", 1, later()).await.unwrap();
+    assert!(cluster.node(1).take_fatal().is_empty(), "nothing has failed yet");
+    cluster.world.failed.store(true, std::sync::atomic::Ordering::Relaxed);
+    let told = std::sync::Mutex::new(Vec::new());
+    until("the node says that it cannot go on", || async {
+        let mut told = told.lock().unwrap();
+        told.extend(cluster.node(1).take_fatal());
+        // The system group and two datasources, each once.
+        told.len() == 3
+    })
+    .await;
+    for sentence in told.into_inner().unwrap() {
+        assert!(sentence.contains("failed in the background: 3 flushes have failed"), "{sentence}");
+    }
     cluster.close().await;
 }
 

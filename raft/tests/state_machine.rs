@@ -8,6 +8,8 @@ mod audit;
 mod broken;
 #[path = "state_machine/collection.rs"]
 mod collection;
+#[path = "state_machine/entry_limit.rs"]
+mod entry_limit;
 #[path = "state_machine/feed.rs"]
 mod feed;
 #[path = "state_machine/fuzz.rs"]

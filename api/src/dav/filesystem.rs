@@ -11,6 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, future, stream};
 use skep_raft::wire::meta::v1::Entry;
 
 use super::context;
+use super::made_file::MadeFile;
 use super::properties::{Travelling, Used};
 use crate::auth::rights::{ReadTree, WriteTree};
 use crate::error_code::{ErrorCode, Failure};
@@ -23,9 +24,10 @@ use crate::service::user_path::UserPath;
 pub(super) struct FileSystem;
 
 impl GuardedFileSystem<Travelling> for FileSystem {
-    fn open<'a>(&'a self, _path: &'a DavPath, _options: OpenOptions, _travelling: &'a Travelling) -> FsFuture<'a, Box<dyn DavFile>> {
-        // Contents do not go this way.
-        Box::pin(future::ready(Err(FsError::NotImplemented)))
+    fn open<'a>(&'a self, _path: &'a DavPath, _options: OpenOptions, travelling: &'a Travelling) -> FsFuture<'a, Box<dyn DavFile>> {
+        // Contents do not go this way; but a lock on a free name opens the file that was made with it.
+        let opened = travelling.taken().map(|_locked| Box::new(MadeFile) as Box<dyn DavFile>).ok_or(FsError::NotImplemented);
+        Box::pin(future::ready(opened))
     }
 
     fn read_dir<'a>(
@@ -77,7 +79,7 @@ fn kept(travelling: &Travelling, failure: Failure) -> FsError {
     shown
 }
 
-fn user_path(path: &DavPath) -> Result<UserPath, Failure> {
+pub(super) fn user_path(path: &DavPath) -> Result<UserPath, Failure> {
     let text = std::str::from_utf8(path.as_bytes()).map_err(|_not_utf8| Failure::new(ErrorCode::NameInvalid, "names are UTF-8"))?;
     text.parse()
 }

@@ -60,11 +60,16 @@ pub(super) fn destination(headers: &HeaderMap, own_host: Option<&str>) -> Result
     let bad = |why: &str| Failure::new(ErrorCode::BadRequest, format!("Destination: {why}"));
     let header = headers.get("destination").ok_or_else(|| bad("the header is missing"))?;
     let text = header.to_str().map_err(|_not_ascii| bad("it is not a URL"))?;
-    let uri: Uri = text.parse().map_err(|_no_uri| bad("it is not a URL"))?;
+    of_url(text, own_host).map_err(|failure| Failure { detail: format!("Destination: {}", failure.detail), ..failure })
+}
+
+/// The user's path of a path or of a URL of this very server.
+pub(super) fn of_url(text: &str, own_host: Option<&str>) -> Result<UserPath, Failure> {
+    let uri: Uri = text.parse().map_err(|_no_uri| Failure::new(ErrorCode::BadRequest, "it is not a URL"))?;
     if let (Some(authority), Some(own)) = (uri.authority(), own_host)
         && !authority.as_str().eq_ignore_ascii_case(own)
     {
-        return Err(Failure::new(ErrorCode::AcrossDatasources, format!("Destination: {authority} is another server than {own}")));
+        return Err(Failure::new(ErrorCode::AcrossDatasources, format!("{authority} is another server than {own}")));
     }
     of_uri(uri.path())
 }

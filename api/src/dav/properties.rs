@@ -1,7 +1,8 @@
-//! PROPFIND, PROPPATCH and MKCOL through `dav-server`, guarded before and after it.
+//! PROPFIND, PROPPATCH, MKCOL, LOCK and UNLOCK through `dav-server`, guarded before and after it.
 //!
-//! Before: small bodies, no document types, no infinite depth; the first page of a listing is read, so that what cannot be listed is refused with its own
-//! status. After: if reading failed midway the connection is cut, because `dav-server` passes over what it cannot read and would end a listing short.
+//! Before: small bodies, no document types, no infinite depth; the first page of a listing and the locks over it are read, so that what cannot be listed is
+//! refused with its own status; conditions are taken out of the head, because they are decided where the change is applied. After: if reading failed
+//! midway the connection is cut, because `dav-server` passes over what it cannot read and would end a listing short.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,9 +16,12 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::Full;
+use skep_raft::wire::meta::v1::Precondition;
 
 use super::filesystem::FileSystem;
-use super::{context, refuse_root, refuse_workspace};
+use super::lock_system::{LockSystem, SeenLocks};
+use super::locking::{self, Named};
+use super::{conditions, context, refuse_root, refuse_workspace};
 use crate::app::Caller;
 use crate::auth::rights::{ReadTree, WriteTree};
 use crate::error_code::{ErrorCode, Failure};
@@ -25,6 +29,7 @@ use crate::limits;
 use crate::ports::BodyError;
 use crate::rest::body::read_whole;
 use crate::service::listing::{FolderReader, ListRequest};
+use crate::service::locks::{Hold, Locked, Passes, SeenLock};
 use crate::service::quota::Usage;
 use crate::service::user_path::UserPath;
 
@@ -53,11 +58,24 @@ impl Used {
 struct Shared {
     failure: Option<Failure>,
     folder: Option<FolderReader>,
+    locks: SeenLocks,
+    taken: Option<Locked>,
+}
+
+impl std::fmt::Debug for Travelling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Travelling").finish_non_exhaustive()
+    }
 }
 
 impl Travelling {
-    fn new(caller: Caller, path: UserPath, folder: Option<FolderReader>) -> Self {
-        Self { caller, path, shared: Arc::new(Mutex::new(Shared { failure: None, folder })), used: Used::default() }
+    fn new(caller: Caller, path: UserPath, folder: Option<FolderReader>, locks: SeenLocks) -> Self {
+        let shared = Shared { folder, locks, ..Shared::default() };
+        Self { caller, path, shared: Arc::new(Mutex::new(shared)), used: Used::default() }
+    }
+
+    fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {
+        self.shared.lock().expect("no holder of this lock panics")
     }
 
     /// Asks how much is used and left where the request is; none where no quota is set.
@@ -77,50 +95,64 @@ impl Travelling {
 
     /// Keeps the first failure.
     pub(super) fn fail(&self, failure: Failure) {
-        self.shared.lock().expect("no holder of this lock panics").failure.get_or_insert(failure);
+        self.shared().failure.get_or_insert(failure);
     }
 
     pub(super) fn failure(&self) -> Option<Failure> {
-        self.shared.lock().expect("no holder of this lock panics").failure.clone()
+        self.shared().failure.clone()
     }
 
     /// The folder whose first page was read before, once.
     pub(super) fn take_folder(&self) -> Option<FolderReader> {
-        self.shared.lock().expect("no holder of this lock panics").folder.take()
+        self.shared().folder.take()
+    }
+
+    /// The locks over what is listed.
+    pub(super) fn locks_covering(&self, path: &UserPath) -> Vec<SeenLock> {
+        self.shared().locks.covering(path)
+    }
+
+    /// Keeps the lock that was taken or refreshed.
+    pub(super) fn took(&self, locked: Locked) {
+        self.shared().taken = Some(locked);
+    }
+
+    pub(super) fn taken(&self) -> Option<Locked> {
+        self.shared().taken.clone()
     }
 }
 
-/// Answers one of the three methods.
+/// What was found out before `dav-server` gets a request.
+#[derive(Default)]
+struct Before {
+    folder: Option<FolderReader>,
+    locks: SeenLocks,
+    condition: Option<Precondition>,
+    named: Option<Named>,
+}
+
+/// Answers one of the five methods.
 pub(super) async fn handle(caller: Caller, path: &UserPath, mut parts: Parts, body: Body) -> Result<Response, Failure> {
     let xml = read_whole(body, limits::XML_BODY_BYTES).await?;
     refuse_document_type(&xml)?;
-    let folder = match parts.method.as_str() {
-        "PROPFIND" => {
-            if !has_finite_depth(&parts.headers)? {
-                return Ok(refuse_infinity());
-            }
-            first_page(&caller, path, &parts.headers).await?
-        }
-        "MKCOL" => {
-            refuse_root(path)?;
-            if !xml.is_empty() {
-                return Err(Failure::new(ErrorCode::BadRequest, "MKCOL: a body is not understood"));
-            }
-            None
-        }
-        _ => {
-            refuse_workspace(path)?;
-            let _may_change = caller.at::<WriteTree>(path)?;
-            None
-        }
-    };
-    let travelling = Travelling::new(caller.clone(), path.clone(), folder);
+    if parts.method.as_str() == "PROPFIND" && !has_finite_depth(&parts.headers)? {
+        return Ok(refuse_infinity());
+    }
+    let before = before(&caller, path, &parts, &xml).await?;
+    locking::take_conditions_out(&mut parts.headers, before.named);
     parts.uri = path_with_slash(&parts)?;
-    let handler: DavHandler<Travelling> = DavHandler::builder().strip_prefix("/dav").filesystem(Box::new(FileSystem)).build_handler();
+    let xml = if parts.method.as_str() == "UNLOCK" { Bytes::new() } else { xml };
+    let travelling = Travelling::new(caller.clone(), path.clone(), before.folder, before.locks);
+    let locks = LockSystem::new(travelling.clone(), before.condition);
+    let handler: DavHandler<Travelling> =
+        DavHandler::builder().strip_prefix("/dav").filesystem(Box::new(FileSystem)).locksystem(Box::new(locks)).build_handler();
     let request = Request::from_parts(parts, Full::new(xml));
     let answered = handler.handle_guarded(request, caller.login().to_owned(), travelling.clone()).await;
     if answered.status().is_success() {
-        return Ok(guarded(answered, travelling));
+        let taken = travelling.taken();
+        let mut response = guarded(answered, travelling);
+        locking::tell(&mut response, taken.as_ref());
+        return Ok(response);
     }
     Err(travelling.failure().unwrap_or_else(|| match answered.status() {
         StatusCode::NOT_FOUND => Failure::not_found(&path.to_string()),
@@ -131,6 +163,67 @@ pub(super) async fn handle(caller: Caller, path: &UserPath, mut parts: Parts, bo
         StatusCode::METHOD_NOT_ALLOWED => Failure::new(ErrorCode::AlreadyExists, format!("{path}: something of this name exists already")),
         other => Failure::new(ErrorCode::Internal, format!("{path}: the request was answered with {other}")),
     }))
+}
+
+/// Looks at what is asked for, and refuses what cannot be.
+async fn before(caller: &Caller, path: &UserPath, parts: &Parts, xml: &Bytes) -> Result<Before, Failure> {
+    let headers = &parts.headers;
+    match parts.method.as_str() {
+        "PROPFIND" => {
+            let folder = first_page(caller, path, headers).await?;
+            let locks = locks_shown(caller, path, folder.is_some(), xml).await?;
+            Ok(Before { folder, locks, ..Before::default() })
+        }
+        "MKCOL" => {
+            refuse_root(path)?;
+            if !xml.is_empty() {
+                return Err(Failure::new(ErrorCode::BadRequest, "MKCOL: a body is not understood"));
+            }
+            refuse_wanting_one(path, headers)?;
+            Ok(Before::default())
+        }
+        "LOCK" => {
+            refuse_workspace(path)?;
+            let named = locking::refreshed(headers, xml)?;
+            let condition = if named.is_none() { conditions::for_change(headers)? } else { None };
+            Ok(Before { named, condition, ..Before::default() })
+        }
+        "UNLOCK" => {
+            refuse_workspace(path)?;
+            Ok(Before { named: Some(locking::given_back(headers)?), ..Before::default() })
+        }
+        _ => {
+            refuse_workspace(path)?;
+            let hold = Hold { condition: conditions::for_change(headers)?, passes: Passes::Change };
+            let held = caller.service().states_hold(caller.at::<WriteTree>(path)?, hold, &context(caller)).await;
+            held.map_err(
+                |failure| if failure.code == ErrorCode::ParentNotFound { Failure::not_found(&path.to_string()) } else { failure },
+            )?;
+            Ok(Before::default())
+        }
+    }
+}
+
+/// A folder is made where nothing is: no condition on what is there can hold.
+fn refuse_wanting_one(path: &UserPath, headers: &HeaderMap) -> Result<(), Failure> {
+    let wants = |condition: Precondition| condition.must_exist || !condition.etags_any.is_empty() || condition.unmodified_since != 0;
+    if conditions::for_change(headers)?.is_some_and(wants) {
+        return Err(Failure::new(ErrorCode::PreconditionFailed, format!("{path}: a folder that is to be made matches no condition yet")));
+    }
+    Ok(())
+}
+
+/// The locks over what is listed, if they are asked for.
+async fn locks_shown(caller: &Caller, path: &UserPath, with_members: bool, xml: &[u8]) -> Result<SeenLocks, Failure> {
+    if path.slug().is_none() || !locking::asks_for_locks(xml) {
+        return Ok(SeenLocks::default());
+    }
+    let proof = caller.at::<ReadTree>(path)?;
+    if proof.subject().instant() != 0 {
+        // Locks are of now.
+        return Ok(SeenLocks::default());
+    }
+    Ok(SeenLocks::of(path, caller.service().locks_of(proof, with_members, &context(caller)).await?))
 }
 
 /// The answer, whose end is an error if reading failed midway.
@@ -182,6 +275,10 @@ fn refuse_document_type(xml: &[u8]) -> Result<(), Failure> {
         || xml.windows(8).any(|window| window.eq_ignore_ascii_case(b"<!ENTITY"))
     {
         return bad("the XML of a request has no document type");
+    }
+    // It is read into a tree by recursion, whose depth this bounds.
+    if xml.iter().filter(|byte| **byte == b'<').count() > limits::XML_TAGS {
+        return bad("the XML of a request has too many tags");
     }
     Ok(())
 }
@@ -237,6 +334,7 @@ mod tests {
         for bad in [&b"<!DOCTYPE x>"[..], b" <!doctype x [<!entity a \"b\">]>", b"\xff\xfe<\0!\0", b"a\0b"] {
             assert!(refuse_document_type(bad).is_err(), "{bad:?}");
         }
+        assert!(refuse_document_type(&b"<a>".repeat(513)).is_err());
     }
 
     #[test]

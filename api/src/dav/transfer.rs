@@ -1,20 +1,17 @@
-//! DELETE, COPY and MOVE: each one call of a use case. What lies across datasources or is too large for one command becomes a job that is waited for.
+//! DELETE, COPY and MOVE: each one call of a use case. What lies across datasources or is too large for one command becomes a job.
 
 use axum::response::{IntoResponse, Response};
 use http::header::LOCATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use skep_raft::wire::meta::v1::{JobRecord, JobState};
-use tokio::time::Instant;
 
+use super::transfer_job::{Kind, by_job};
 use super::{conditions, context, href, path, refuse_workspace};
 use crate::app::Caller;
-use crate::auth::rights::{ReadContent, ReadTree, WriteTree};
+use crate::auth::rights::{ReadContent, WriteTree};
 use crate::error_code::{ErrorCode, Failure};
-use crate::limits;
-use crate::service::jobs::{TransferSources, job_id, job_name};
 use crate::service::transfer::{TransferRequest, Transferred};
-use crate::service::tree::{DeleteRequest, StatRequest};
+use crate::service::tree::DeleteRequest;
 use crate::service::user_path::UserPath;
 
 /// The `Depth` header.
@@ -37,9 +34,9 @@ pub(super) async fn delete(caller: &Caller, path: &UserPath, headers: &HeaderMap
 }
 
 /// What a COPY or a MOVE asks for.
-struct Asked {
-    to: UserPath,
-    request: TransferRequest,
+pub(super) struct Asked {
+    pub(super) to: UserPath,
+    pub(super) request: TransferRequest,
 }
 
 /// Copies a file, a folder, or with `Depth: 0` a folder without its members.
@@ -53,7 +50,7 @@ pub(super) async fn copy(caller: &Caller, from: &UserPath, parts: &Parts) -> Res
     let (source, target) = (caller.at::<ReadContent>(from)?, caller.at::<WriteTree>(&asked.to)?);
     let done = caller.service().copy_entry(source, target, asked.request.clone(), &context(caller)).await;
     match done {
-        Err(failure) if needs_job(&failure) && !asked.request.shallow => by_job(caller, Kind::Copy, from, &asked).await,
+        Err(failure) if needs_job(&failure) && !asked.request.shallow => by_job(caller, Kind::Copy, (from, &asked), parts).await,
         other => transferred(other, &asked.to),
     }
 }
@@ -67,7 +64,7 @@ pub(super) async fn rename(caller: &Caller, from: &UserPath, parts: &Parts) -> R
     let (source, target) = (caller.at::<WriteTree>(from)?, caller.at::<WriteTree>(&asked.to)?);
     let done = caller.service().move_entry(source, target, asked.request.clone(), &context(caller)).await;
     match done {
-        Err(failure) if needs_job(&failure) => by_job(caller, Kind::Move, from, &asked).await,
+        Err(failure) if needs_job(&failure) => by_job(caller, Kind::Move, (from, &asked), parts).await,
         other => transferred(other, &asked.to),
     }
 }
@@ -102,7 +99,7 @@ fn transferred(done: Result<Transferred, Failure>, to: &UserPath) -> Result<Resp
     Ok(answered(done?.created, to))
 }
 
-fn answered(created: bool, to: &UserPath) -> Response {
+pub(super) fn answered(created: bool, to: &UserPath) -> Response {
     let mut response = if created { StatusCode::CREATED } else { StatusCode::NO_CONTENT }.into_response();
     if let (true, Ok(location)) = (created, HeaderValue::from_str(&href(to))) {
         response.headers_mut().insert(LOCATION, location);
@@ -112,56 +109,6 @@ fn answered(created: bool, to: &UserPath) -> Response {
 
 fn needs_job(failure: &Failure) -> bool {
     matches!(failure.code, ErrorCode::AcrossDatasources | ErrorCode::TooLarge)
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Copy,
-    Move,
-}
-
-/// Has a job do it, and waits for its end.
-async fn by_job(caller: &Caller, kind: Kind, from: &UserPath, asked: &Asked) -> Result<Response, Failure> {
-    let context = context(caller).continued();
-    let seen = caller.service().stat(caller.at::<ReadTree>(from)?, StatRequest::default(), &context).await?;
-    let condition = asked.request.condition.as_ref();
-    if condition.is_some_and(|condition| !condition.etags_any.is_empty() && !condition.etags_any.contains(&seen.etag)) {
-        return Err(Failure::new(ErrorCode::PreconditionFailed, format!("{from}: it has changed since")));
-    }
-    let there = caller.service().stat(caller.at::<ReadTree>(&asked.to)?, StatRequest::default(), &context).await;
-    let created = match there {
-        Ok(_) if !asked.request.overwrite => {
-            return Err(Failure::new(ErrorCode::PreconditionFailed, format!("{}: something of this name exists already", asked.to)));
-        }
-        Ok(_) => {
-            caller.service().delete(caller.at::<WriteTree>(&asked.to)?, DeleteRequest::default(), &context).await?;
-            false
-        }
-        Err(failure) if failure.code == ErrorCode::NotFound => true,
-        Err(failure) => return Err(failure),
-    };
-    let sources = match kind {
-        Kind::Copy => TransferSources::Copy(vec![caller.at::<ReadContent>(from)?]),
-        Kind::Move => TransferSources::Move(vec![caller.at::<WriteTree>(from)?]),
-    };
-    let job = caller.service().queue_transfer(caller.at::<WriteTree>(&asked.to)?, sources, false, &context).await?;
-    let ended = waited_for(caller, &job).await?;
-    match ended.state() {
-        JobState::Finished => Ok(answered(created, &asked.to)),
-        JobState::Failed => Err(Failure::new(ErrorCode::Conflict, ended.message)),
-        JobState::Cancelled => Err(Failure::new(ErrorCode::Conflict, format!("the job {} was stopped", job_name(&ended)))),
-        JobState::Unspecified | JobState::Queued | JobState::Running => {
-            let told = format!("it takes longer; the job {} goes on with it\n", job_name(&ended));
-            Ok((StatusCode::ACCEPTED, told).into_response())
-        }
-    }
-}
-
-async fn waited_for(caller: &Caller, job: &JobRecord) -> Result<JobRecord, Failure> {
-    // The job is newer than this request's view; the proof is decided over one that knows it.
-    let context = context(caller).continued();
-    let fresh = caller.refreshed(&context).await?;
-    caller.service().wait_for_job(fresh.job(job_id(job))?, Instant::now() + limits::DAV_JOB_WAIT).await
 }
 
 #[cfg(test)]

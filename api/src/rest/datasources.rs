@@ -133,6 +133,7 @@ fn wanted(sent: &ChangeRequest) -> Result<DatasourceChange, Failure> {
         history_seconds: number(HISTORY_SECONDS)?.filter(|seconds| *seconds != 0),
         recycle_seconds: number(RECYCLE_SECONDS)?,
         recycle_bytes: number(RECYCLE_BYTES)?,
+        degraded_writes_device: None,
     })
 }
 

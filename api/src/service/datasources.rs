@@ -26,6 +26,8 @@ pub struct DatasourceChange {
     pub recycle_seconds: Option<u64>,
     /// Bytes that a recycle bin may hold, the oldest goes first; 0: no limit.
     pub recycle_bytes: Option<u64>,
+    /// With too few failure domains alive, devices of one domain count; else such writes are refused.
+    pub degraded_writes_device: Option<bool>,
 }
 
 impl Service {
@@ -86,6 +88,8 @@ fn command_of_change(view: &SystemView, record: &DatasourceRecord, change: Datas
         set_recycle: change.recycle_seconds.is_some() || change.recycle_bytes.is_some(),
         recycle_seconds: change.recycle_seconds.unwrap_or(record.recycle_seconds),
         recycle_bytes: change.recycle_bytes.unwrap_or(record.recycle_bytes),
+        set_degraded_writes: change.degraded_writes_device.is_some(),
+        degraded_writes_device: change.degraded_writes_device.unwrap_or(record.degraded_writes_device),
     })
 }
 
@@ -116,6 +120,10 @@ mod tests {
         assert_eq!((entries.set_quota, entries.quota_bytes, entries.quota_entries), (true, 5, 0));
         let recycle = of(DatasourceChange { recycle_seconds: Some(9), ..DatasourceChange::default() }).expect("nothing is wrong");
         assert_eq!((recycle.set_recycle, recycle.recycle_seconds, recycle.recycle_bytes), (true, 9, 8));
+        assert!(!recycle.set_degraded_writes, "not named");
+        let degraded =
+            of(DatasourceChange { degraded_writes_device: Some(true), ..DatasourceChange::default() }).expect("nothing is wrong");
+        assert_eq!((degraded.set_degraded_writes, degraded.degraded_writes_device, degraded.set_recycle), (true, true, false));
         let cleared = of(DatasourceChange { policy: Some(String::new()), ..DatasourceChange::default() }).expect("nothing is wrong");
         assert!(cleared.clear_policy && cleared.policy.is_empty());
         let none = of(DatasourceChange { history_seconds: Some(0), ..DatasourceChange::default() }).expect_err("refused");

@@ -18,6 +18,7 @@ use crate::auth::rights::{Authorized, ReadTree};
 use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
 use crate::request_context::RequestContext;
+use crate::service::metadata::VisibleNotes;
 use crate::service::place::Place;
 
 /// A place in the feed of a datasource: the generation of its group, an index of its log, and a number within that entry.
@@ -195,6 +196,7 @@ impl Follower {
             if self.proof.is_old() {
                 let deadline = self.context.continued().deadline();
                 self.proof.renew_in_place(self.service.metadata(), self.service.now_micros(), deadline).await?;
+                self.check_place()?;
             }
             if let Some(applied) = &mut applied {
                 applied.borrow_and_update();
@@ -228,7 +230,8 @@ impl Follower {
                 return Ok(Followed::Anew);
             }
             position = FeedPosition { generation: page.generation, index: page.last_index, sub: page.last_sub };
-            changes.extend(page.changes.into_iter().filter_map(|shown| told_of(self.place(), page.generation, shown)));
+            let told = page.changes.into_iter().filter_map(|shown| told_of(self.place(), page.generation, shown)).collect();
+            changes.extend(self.readable(told).await?);
             pages += 1;
             let is_full = u32::try_from(changes.len()).is_ok_and(|told| told >= limit);
             if !page.more || is_full || pages == limits::FEED_PAGES {
@@ -245,6 +248,33 @@ impl Follower {
             Some(answer::What::Changes(page)) => Ok(page),
             other => Err(absent_or_fault(self.place(), other)),
         }
+    }
+
+    /// Leaves out notes under names that the follower may not read.
+    async fn readable(&self, told: Vec<Told>) -> Result<Vec<Told>, Failure> {
+        if told.iter().all(|told| told.namespace.is_empty()) {
+            return Ok(told);
+        }
+        let view = self.service.metadata().system(self.context.continued().deadline()).await?;
+        let mut notes = VisibleNotes::new(view, self.proof.who().identity().clone());
+        let mut readable = Vec::with_capacity(told.len());
+        for told in told {
+            if told.namespace.is_empty() || notes.may_read(&told.namespace)? {
+                readable.push(told);
+            }
+        }
+        Ok(readable)
+    }
+
+    /// The workspace may have been given another root since it is followed. The view is as new as that of the last decision.
+    fn check_place(&self) -> Result<(), Failure> {
+        let (was, path) = (self.place(), self.place().path().clone());
+        let is = Place::find(&self.service.metadata().system_stale(), self.proof.who(), path)?;
+        if is.datasource() == was.datasource() && is.root() == was.root() && is.id() == was.id() {
+            return Ok(());
+        }
+        let why = format!("{}: the workspace leads elsewhere now; list it anew and follow it from now on", was.path());
+        Err(Failure::new(ErrorCode::Conflict, why))
     }
 
     fn group(&self) -> GroupId {

@@ -13,15 +13,20 @@ use crate::limits;
 use crate::request_context::RequestContext;
 use crate::service::identity::record_id;
 use crate::service::place::Place;
+use crate::service::transfer::TransferRequest;
 
 mod across;
 mod carried_notes;
+mod ends;
 mod position;
 pub mod record;
 mod restore_job;
 mod running;
+mod submitted;
 mod transfer_job;
 pub mod worker;
+
+use submitted::Submitted;
 
 pub use record::{JobKind, RestoreParameters, TransferParameters, job_name, parse_job_name};
 
@@ -42,11 +47,15 @@ impl TransferSources {
         }
     }
 
-    fn paths(&self) -> Vec<String> {
+    fn places(&self) -> Vec<&Place> {
         match self {
-            Self::Copy(proofs) => proofs.iter().map(|proof| proof.subject().path().to_string()).collect(),
-            Self::Move(proofs) => proofs.iter().map(|proof| proof.subject().path().to_string()).collect(),
+            Self::Copy(proofs) => proofs.iter().map(Authorized::subject).collect(),
+            Self::Move(proofs) => proofs.iter().map(Authorized::subject).collect(),
         }
+    }
+
+    fn paths(&self) -> Vec<String> {
+        self.places().iter().map(|place| place.path().to_string()).collect()
     }
 }
 
@@ -62,17 +71,56 @@ impl Service {
         target_is_parent: bool,
         context: &RequestContext,
     ) -> Result<JobRecord, Failure> {
+        let parameters = TransferParameters { target_parent: target_is_parent, ..TransferParameters::default() };
+        self.queue(target, sources, parameters, context).await
+    }
+
+    /// Queues a copy or a move of one item to a name of its own, under conditions. What stands there gives way, if the request says so, when the job puts the
+    /// item there, by the same command.
+    ///
+    /// # Errors
+    /// As [`Service::queue_transfer`].
+    pub async fn queue_one(
+        &self,
+        target: Authorized<WriteTree, Place>,
+        source: TransferSources,
+        request: TransferRequest,
+        context: &RequestContext,
+    ) -> Result<JobRecord, Failure> {
+        let parameters = TransferParameters {
+            overwrite: request.overwrite,
+            condition: request.condition.map(Into::into),
+            target_condition: request.target_condition.map(Into::into),
+            ..TransferParameters::default()
+        };
+        self.queue(target, source, parameters, context).await
+    }
+
+    async fn queue(
+        &self,
+        target: Authorized<WriteTree, Place>,
+        sources: TransferSources,
+        parameters: TransferParameters,
+        context: &RequestContext,
+    ) -> Result<JobRecord, Failure> {
         let nodes = sources.paths();
         if nodes.is_empty() || nodes.len() > limits::PATHS_PER_REQUEST {
             return Err(Failure::new(ErrorCode::BadRequest, format!("nodes: name 1 to {} paths", limits::PATHS_PER_REQUEST)));
         }
-        if nodes.len() > 1 && !target_is_parent {
+        if nodes.len() > 1 && !parameters.target_parent {
             return Err(Failure::new(ErrorCode::BadRequest, "targetParent: several nodes need a folder to go into"));
+        }
+        let across = sources.places().iter().any(|place| place.datasource() != target.subject().datasource());
+        if across && context.stated.fence != 0 {
+            let why =
+                "X-Skep-Fence: a fencing number is of one datasource, and this goes from one to another; send X-Skep-Lock-Token alone";
+            return Err(Failure::new(ErrorCode::BadRequest, why));
         }
         let kind = sources.kind();
         let verb = if kind == JobKind::Copy { "Copying" } else { "Moving" };
         let label = if nodes.len() == 1 { format!("{verb} 1 item") } else { format!("{verb} {} items", nodes.len()) };
-        let parameters = TransferParameters { nodes, target: target.subject().path().to_string(), target_parent: target_is_parent };
+        let submitted = Submitted::of(&context.stated);
+        let parameters = TransferParameters { nodes, target: target.subject().path().to_string(), submitted, ..parameters };
         self.create_job(&target, (kind, label, parameters.to_json()), context).await
     }
 
@@ -105,7 +153,7 @@ impl Service {
         super::instant::check_past(at, self.now_micros())?;
         let path = proof.subject().path().to_string();
         let label = format!("Restoring {path} to {}", super::instant::show(at));
-        let parameters = RestoreParameters { node: path, at };
+        let parameters = RestoreParameters { node: path, at, submitted: Submitted::of(&context.stated) };
         self.create_job(&proof, (JobKind::Restore, label, parameters.to_json()), context).await
     }
 

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use skep_raft::handle::Proposed;
 use skep_raft::wire::meta::v1::{
-    BatchStep, Entry, HoldsStill, LockKind, LockRecord, LocksQuery, RefreshLock, RemoveLock, SetLock, TreeBatch, answer, batch_step, query,
-    tree_command,
+    BatchStep, Entry, HoldsStill, LocateQuery, LockKind, LockRecord, LocksQuery, Precondition, Query, RefreshLock, RemoveLock, SetLock,
+    TreeBatch, answer, batch_step, query, tree_command,
 };
 
 use super::tree::{absent_or_fault, entry_of};
@@ -30,6 +30,29 @@ pub struct LockRequest {
     pub owner_xml: String,
     /// A free name becomes an empty file.
     pub make_file: bool,
+    /// What must hold when it is taken.
+    pub condition: Option<Precondition>,
+}
+
+/// What is asked of a place besides the states that the request names.
+#[derive(Clone, Debug, Default)]
+pub struct Hold {
+    /// What must hold.
+    pub condition: Option<Precondition>,
+    /// What locks must let the caller do there.
+    pub passes: Passes,
+}
+
+/// What locks must let a caller do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Passes {
+    /// Nothing: it is only looked at.
+    #[default]
+    Nothing,
+    /// Change what is there, or put something under the free name.
+    Change,
+    /// Take what is there from its name with all below it, or put something under the free name.
+    Removal,
 }
 
 /// A lock that was taken.
@@ -76,6 +99,7 @@ impl Service {
             kind: LockKind::Webdav.into(),
             entry: if request.make_file { id_bytes(self.draw_entry().0) } else { Bytes::new() },
             version: if request.make_file { id_bytes(self.draw_version().0) } else { Bytes::new() },
+            condition: request.condition,
         };
         let proposed = self.propose_tree(&proof, tree_command::What::SetLock(command), context).await?;
         let created = proposed.done.created;
@@ -118,7 +142,7 @@ impl Service {
         self.propose_tree(&proof, tree_command::What::RemoveLock(command), context).await.map(|_done| ())
     }
 
-    /// Removes all locks taken on an entry, whoever holds them.
+    /// Removes all locks taken on an entry, whoever holds them. How many.
     ///
     /// # Errors
     /// [`ErrorCode::NotFound`], [`ErrorCode::Unknown`].
@@ -127,10 +151,10 @@ impl Service {
         proof: Authorized<WriteTree, Place>,
         breaking: Authorized<Administer, Cluster>,
         context: &RequestContext,
-    ) -> Result<(), Failure> {
+    ) -> Result<u64, Failure> {
         drop(breaking);
         let command = RemoveLock { path: Some(proof.subject().entry()), anybodys: true, ..RemoveLock::default() };
-        self.propose_tree(&proof, tree_command::What::RemoveLock(command), context).await.map(|_done| ())
+        self.propose_tree(&proof, tree_command::What::RemoveLock(command), context).await.map(|proposed| proposed.done.count)
     }
 
     /// The locks that cover an entry, and if asked for those below it.
@@ -149,12 +173,9 @@ impl Service {
             Some(answer::What::Locks(page)) => page,
             other => return Err(absent_or_fault(proof.subject(), other)),
         };
-        let place = proof.subject();
-        let root = place.root();
+        let root = proof.subject().root();
         let user = proof.actor();
         let now = self.now_micros();
-        // How many names lead to the workspace's root is known only if it is named from the tree's root; else the path of the place itself says it.
-        let own_depth = place.path().below().len();
         let mut seen = Vec::with_capacity(page.locks.len());
         for held in page.locks {
             let Some(mut lock) = held.lock.filter(|lock| lock.expires_at > now) else { continue };
@@ -166,12 +187,12 @@ impl Service {
             }
             seen.push((held.names, lock, own));
         }
-        // The place's own depth in the tree, from any lock on it or by its root's names.
-        let depth = if root.base.iter().all(|byte| *byte == 0) {
-            root.names.len()
-        } else {
-            self.depth_of(&proof, context).await?.saturating_sub(own_depth)
-        };
+        if seen.is_empty() {
+            return Ok(Vec::new());
+        }
+        // How many names lead to the workspace's root: it is named from the tree's root, or the tree is asked where it lies.
+        let is_named_from_the_top = root.base.iter().all(|byte| *byte == 0);
+        let depth = if is_named_from_the_top { root.names.len() } else { self.depth_of_root(&proof, context).await? };
         let place = proof.subject();
         seen.into_iter()
             .map(|(names, lock, own)| {
@@ -184,28 +205,35 @@ impl Service {
             .collect()
     }
 
-    /// How many names lead from the root of the tree to a place.
-    async fn depth_of(&self, proof: &Authorized<ReadTree, Place>, context: &RequestContext) -> Result<usize, Failure> {
+    /// How many names lead from the root of the tree to that of the workspace.
+    async fn depth_of_root(&self, proof: &Authorized<ReadTree, Place>, context: &RequestContext) -> Result<usize, Failure> {
         let place = proof.subject();
         let entry = place.root().base;
-        let question =
-            skep_raft::wire::meta::v1::Query { what: Some(query::What::Locate(skep_raft::wire::meta::v1::LocateQuery { entry })) };
+        let question = Query { what: Some(query::What::Locate(LocateQuery { entry })) };
         let answer = self.metadata().query(place.group(), question, context.deadline()).await?;
         match answer.what {
-            Some(answer::What::Locate(located)) => Ok(located.names.len() + place.root_depth() + place.path().below().len()),
+            Some(answer::What::Locate(located)) => Ok(located.names.len() + place.root_depth()),
             other => Err(absent_or_fault(place, other)),
         }
     }
 
-    /// Refuses unless what the request says of states holds. For requests that change nothing themselves; decided where changes are.
+    /// Refuses unless what the request says of states holds, and what else is asked of the place. For requests that change nothing themselves, and before
+    /// long ones; decided where changes are.
     ///
     /// # Errors
-    /// [`ErrorCode::PreconditionFailed`], [`ErrorCode::LockLost`]; [`ErrorCode::Unavailable`].
-    pub async fn states_hold<A: Action>(&self, proof: Authorized<A, Place>, context: &RequestContext) -> Result<(), Failure> {
-        let still = HoldsStill { path: Some(proof.subject().entry()), condition: None };
+    /// [`ErrorCode::PreconditionFailed`], [`ErrorCode::Locked`], [`ErrorCode::LockLost`], [`ErrorCode::ParentNotFound`]; [`ErrorCode::Unavailable`].
+    pub async fn states_hold<A: Action>(&self, proof: Authorized<A, Place>, hold: Hold, context: &RequestContext) -> Result<(), Failure> {
+        let still = HoldsStill {
+            path: Some(proof.subject().entry()),
+            condition: hold.condition,
+            changeable: hold.passes == Passes::Change,
+            removable: hold.passes == Passes::Removal,
+        };
         let steps = vec![BatchStep { what: Some(batch_step::What::HoldsStill(still)) }];
         let what = tree_command::What::Batch(TreeBatch { steps });
-        self.propose_tree(&proof, what, context).await.map(|_done| ())
+        // Who only looks changes nothing that a fence could cover. What was judged is judged anew if the request is repeated.
+        let context = if hold.passes == Passes::Nothing { context.without_fence() } else { context.clone() }.once();
+        self.propose_tree(&proof, what, &context).await.map(|_done| ())
     }
 
     /// Takes Cells' `content_lock` on a file for the caller, or has the one that the caller holds last longer.

@@ -135,7 +135,7 @@ impl VisibleNotes {
     pub(crate) fn only(&mut self, entry: &mut Entry) -> Result<(), Failure> {
         let mut seen = Vec::with_capacity(entry.meta.len());
         for note in std::mem::take(&mut entry.meta) {
-            if self.may_see(&note)? {
+            if self.may_read(&note.namespace)? {
                 seen.push(note);
             }
         }
@@ -143,13 +143,14 @@ impl VisibleNotes {
         Ok(())
     }
 
-    fn may_see(&mut self, note: &EntryMeta) -> Result<bool, Failure> {
-        if let Some(decided) = self.decided.get(&note.namespace) {
+    /// Whether what is noted under a name is for the user.
+    pub(crate) fn may_read(&mut self, namespace: &str) -> Result<bool, Failure> {
+        if let Some(decided) = self.decided.get(namespace) {
             return Ok(*decided);
         }
-        let resource = rights::Resource::Namespace(note.namespace.clone());
+        let resource = rights::Resource::Namespace(namespace.to_owned());
         let may = rights::decide(&self.view, &self.who, ActionValue::ReadNamespace, &resource)?.is_allowed();
-        self.decided.insert(note.namespace.clone(), may);
+        self.decided.insert(namespace.to_owned(), may);
         Ok(may)
     }
 }

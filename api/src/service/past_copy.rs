@@ -119,7 +119,7 @@ impl Service {
         let path = target.entry();
         let mut steps = Vec::with_capacity(below.len() + 3);
         if let Some(condition) = condition {
-            let still = HoldsStill { path: Some(path.clone()), condition: Some(condition.clone()) };
+            let still = HoldsStill { path: Some(path.clone()), condition: Some(condition.clone()), ..HoldsStill::default() };
             steps.push(batch_step::What::HoldsStill(still));
         }
         if let Some(there) = there {
@@ -157,6 +157,7 @@ impl Service {
             of_version: was.version.clone(),
             condition: Some(Precondition { must_not_exist: true, ..Precondition::default() }),
             keep_mtime: true,
+            mtime: was.mtime,
             ..UseVersion::default()
         })
     }

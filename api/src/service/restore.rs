@@ -109,13 +109,12 @@ impl Service {
             .filter_map(|difference| Some(difference.was.as_ref()?.entry.clone()))
             .collect();
         let mut steps = Vec::new();
-        if let Some(folder) = &page.folder {
-            let condition = Precondition { etags_any: vec![folder.etag.clone()], ..Precondition::default() };
-            steps.push(batch_step::What::HoldsStill(HoldsStill { path: Some(place.entry()), condition: Some(condition) }));
-        } else {
-            let condition = Precondition { must_not_exist: true, ..Precondition::default() };
-            steps.push(batch_step::What::HoldsStill(HoldsStill { path: Some(place.entry()), condition: Some(condition) }));
-        }
+        let as_compared = match &page.folder {
+            Some(folder) => Precondition { etags_any: vec![folder.etag.clone()], ..Precondition::default() },
+            None => Precondition { must_not_exist: true, ..Precondition::default() },
+        };
+        let still = HoldsStill { path: Some(place.entry()), condition: Some(as_compared), ..HoldsStill::default() };
+        steps.push(batch_step::What::HoldsStill(still));
         for difference in page.differences.iter().filter(|difference| !bin(difference)) {
             if difference.pruned {
                 return Err(self.pruned_at(place, &difference.names));
@@ -177,7 +176,6 @@ impl Service {
             steps.push(batch_step::What::CreateFolder(CreateFolder {
                 path: Some(path),
                 entry,
-                keep_mtime: true,
                 mtime: was.mtime,
                 ..CreateFolder::default()
             }));

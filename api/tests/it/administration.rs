@@ -176,9 +176,11 @@ async fn a_datasource_is_set_and_a_full_one_takes_no_more() {
         put(&node, &format!("/dav/common-files/small{number}"), 4_000).await == 507
     })
     .await;
-    assert!(node.totals().await.stored_bytes <= 100_000);
+    let full = node.totals().await;
+    assert_eq!(put(&node, "/dav/common-files/d", 4_000).await, 507);
+    assert_eq!(node.totals().await, full, "a refusal changes nothing");
     let usage = node.dav("PROPFIND", "/dav/common-files", &[("depth", "0")], quota_properties()).await;
-    assert!(usage.text().contains("quota-available-bytes"), "{}", usage.text());
+    assert!(usage.text().contains("<D:quota-available-bytes>"), "{}", usage.text());
     node.stop().await;
 }
 
@@ -287,6 +289,13 @@ async fn a_workspace_without_a_bin_deletes_for_good() {
     assert_eq!(node.dav("DELETE", "/dav/plans/gone", &[], Body::empty()).await.status, 204);
     assert_eq!(node.dav("GET", "/dav/plans/recycle_bin/gone", &[], Body::empty()).await.status, 404);
     assert_eq!(node.dav("GET", "/dav/common-files/recycle_bin/gone", &[], Body::empty()).await.status, 404);
+    for path in ["over", "under"] {
+        assert_eq!(put(&node, &format!("/dav/plans/{path}"), 10).await, 201);
+    }
+    let over = node.dav("MOVE", "/dav/plans/over", &[("destination", "/dav/plans/under")], Body::empty()).await;
+    assert_eq!(over.status, 204, "{}", over.text());
+    let replaced = node.dav("GET", "/dav/plans/recycle_bin/under", &[], Body::empty()).await;
+    assert_eq!(replaced.status, 404, "what is replaced goes for good, too");
     let listed = node.rest(&token, ("POST", "/a/workspace"), &json!({"CountOnly": true})).await.json();
     let plans =
         listed["Workspaces"].as_array().and_then(|all| all.iter().find(|workspace| workspace["Slug"] == "plans")).expect("it is listed");

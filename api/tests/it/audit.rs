@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use skep_placement::ids::GroupId;
 use skep_raft::wire::meta::v1::{Actor, AuditRecord, Command, EntryPath, LockKind, SetLock, TreeCommand, command, tree_command};
 
-use crate::harness::{Node, PASSWORD};
+use crate::harness::Node;
 
 /// The group of `common-files`.
 const FILES: GroupId = GroupId(1);
@@ -32,19 +32,10 @@ fn login(line: &AuditRecord) -> &str {
     line.actor.as_ref().map_or("", |actor| actor.login.as_str())
 }
 
-async fn as_user(node: &Node, login: &str) -> String {
-    let admin = node.token().await;
-    let made = node.rest(&admin, ("PUT", &format!("/a/user/{login}")), &json!({"Password": PASSWORD})).await;
-    assert_eq!(made.status, 200, "{}", made.text());
-    let session = json!({"AuthInfo": {"type": "credentials", "login": login, "password": PASSWORD}});
-    let session = node.rest("none", ("POST", "/a/frontend/session"), &session).await;
-    session.json()["JWT"].as_str().expect("a token").to_owned()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_gateway_refuses_leaves_one_line() {
     let node = Node::start().await;
-    let bob = as_user(&node, "bob").await;
+    let bob = node.session_of("bob").await;
     let mut count = refusals(&node).await.len();
 
     assert_eq!(node.rest(&bob, ("GET", "/a/skep/status?x=secret"), &Value::Null).await.status, 403);

@@ -136,6 +136,32 @@ async fn a_waiting_request_is_answered_by_the_next_change() {
     node.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn notes_are_told_to_who_may_read_them() {
+    let node = Node::start().await;
+    let (token, bobs) = (node.token().await, node.session_of("bob").await);
+    node.write("common-files/f", "x").await;
+    let begin = position(&node, &token).await;
+    let policy = json!({"Subject": "profile:admin", "Action": "OWNER", "Effect": "allow"});
+    let secret = json!({"Namespace": "usermeta-secret", "Label": "Secret", "Policies": [policy]});
+    let defined = json!({"Namespaces": [secret], "Operation": "PUT"});
+    let defined = node.rest(&token, ("PUT", "/a/user-meta/namespace"), &defined).await;
+    assert_eq!(defined.status, 200, "{}", defined.text());
+    let entry = node.stat(&token, "common-files/f").await["Uuid"].clone();
+    for (namespace, value) in [("usermeta-secret", "\"x\""), ("usermeta-tags", "\"blue\"")] {
+        let note = json!({"MetaDatas": [{"NodeUuid": entry, "Namespace": namespace, "JsonValue": value}], "Operation": "PUT"});
+        let noted = node.rest(&token, ("PUT", "/a/user-meta/update"), &note).await;
+        assert_eq!(noted.status, 200, "{}", noted.text());
+    }
+    for (token, seen) in [(&token, vec!["usermeta-secret", "usermeta-tags"]), (&bobs, vec!["usermeta-tags"])] {
+        let told = changes(&node, token, &format!("&position={begin}")).await.json();
+        let noted = told["Changes"].as_array().expect("changes").iter().filter(|change| change["Type"] == "UPDATE_USER_META");
+        let namespaces: Vec<&str> = noted.map(|change| change["Metadata"]["skep:namespace"].as_str().unwrap_or_default()).collect();
+        assert_eq!(namespaces, seen, "{told}");
+    }
+    node.stop().await;
+}
+
 /// Events of a stream: name, id, data.
 struct Events {
     body: BodyDataStream,

@@ -3,8 +3,11 @@
 use std::sync::atomic::Ordering;
 
 use axum::body::Body;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::Request;
+use md5::{Digest, Md5};
 
 use crate::harness::Node;
 
@@ -68,6 +71,33 @@ async fn a_short_or_wrong_body_leaves_no_entry() {
     node.stop().await;
 }
 
+/// Of 5 bytes, which stay in the metadata, and of 70,000, which do not; as the fake chunks compute it, and as a client sends it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_md5_that_a_client_sends_is_compared_and_kept() {
+    let node = Node::start().await;
+    let token = node.token().await;
+    for (name, body) in [("small", b"12345".to_vec()), ("large", vec![b'x'; 70_000])] {
+        let path = format!("/dav/common-files/{name}");
+        let right: [u8; 16] = Md5::digest(&body).into();
+        let put = node.dav("PUT", &path, &[("content-md5", &STANDARD.encode(right))], body.clone()).await;
+        assert_eq!(put.status, 201, "{}", put.text());
+        let mut wrong = right;
+        wrong[15] ^= 1;
+        let refused = node.dav("PUT", &path, &[("content-md5", &STANDARD.encode(wrong))], body.clone()).await;
+        assert_eq!(refused.status, 400, "{}", refused.text());
+        let got = node.dav("GET", &path, &[], Body::empty()).await;
+        assert_eq!((got.status.as_u16(), got.body.as_ref()), (200, body.as_slice()), "the refused one changed nothing");
+        let stat = node.rest(&token, ("GET", &format!("/a/tree/stat/common-files/{name}")), &serde_json::Value::Null).await.json();
+        let path = format!("/n/node/{}/versions", stat["Node"]["Uuid"].as_str().expect("an id"));
+        let versions = node.rest(&token, ("POST", &path), &serde_json::json!({})).await.json();
+        let hex: String = right.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(versions["Versions"][0]["Md5"], hex, "the version knows it: {versions}");
+        assert_eq!(versions["Versions"].as_array().map(Vec::len), Some(1), "and is the only one: {versions}");
+    }
+    assert_eq!(node.chunks.abandoned.load(Ordering::Relaxed), 2, "what was refused is taken back");
+    node.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn folders_are_made_listed_moved_copied_and_deleted() {
     let node = Node::start().await;
@@ -115,9 +145,9 @@ async fn what_is_not_served_is_refused_in_the_protocols_own_way() {
     assert_eq!(node.dav("PROPFIND", "/dav/common-files", &[("depth", "0")], bomb).await.status, 400);
     assert_eq!(node.dav("PROPFIND", "/dav/common-files", &[("depth", "0")], vec![b' '; 100_000]).await.status, 413);
     let options = node.dav("OPTIONS", "/dav/common-files", &[], Body::empty()).await;
-    assert_eq!((options.status.as_u16(), options.header("dav")), (200, "1, 3"));
-    let lock = node.dav("LOCK", "/dav/common-files/x", &[], Body::empty()).await;
-    assert_eq!((lock.status.as_u16(), lock.header("allow").contains("PROPFIND")), (405, true));
+    assert_eq!((options.status.as_u16(), options.header("dav")), (200, "1, 2, 3"));
+    let report = node.dav("REPORT", "/dav/common-files/x", &[], Body::empty()).await;
+    assert_eq!((report.status.as_u16(), report.header("allow").contains("PROPFIND")), (405, true));
     assert_eq!(node.dav("GET", "/dav/common-files", &[], Body::empty()).await.status, 405);
     assert_eq!(node.dav("PUT", "/dav/common-files/x", &[("content-range", "bytes 0-1/2")], "ab").await.status, 400);
 

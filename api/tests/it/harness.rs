@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Request, Response, StatusCode};
+use md5::{Digest, Md5};
 use ring::rand::SecureRandom;
 use serde_json::Value;
 use skep_api::app::{App, AppOptions, AppParts};
@@ -124,17 +125,13 @@ impl ChunkIo for Chunks {
             }
             let whole = Bytes::from(whole);
             let blake3 = hash(&whole);
+            let md5 = request.want_md5.then(|| Md5::digest(&whole).into());
             let from = if whole.len() <= INLINE {
                 new_content::From::Inlined(whole)
             } else {
                 new_content::From::Chunks(ChunkList { chunks: self.cut(&whole) })
             };
-            Ok(Written {
-                size: got,
-                blake3,
-                md5: request.want_md5.then_some([0xd4; 16]),
-                content: NewContent { from: Some(from), key_version: 0 },
-            })
+            Ok(Written { size: got, blake3, md5, content: NewContent { from: Some(from), key_version: 0 } })
         })
     }
 

@@ -8,6 +8,8 @@ mod changes;
 mod dav;
 mod harness;
 mod jobs;
+mod locks;
+mod openapi;
 mod past;
 mod past_copies;
 mod recycle;

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Node, PASSWORD};
+use crate::harness::Node;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -116,13 +116,10 @@ async fn who_subscribes_is_told_of_what_it_may_read() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn homes_are_told_to_their_owners_only() {
     let node = Node::start().await;
-    let admin = node.token().await;
-    assert_eq!(node.rest(&admin, ("PUT", "/a/user/bob"), &json!({"Password": PASSWORD})).await.status, 200);
-    let session = json!({"AuthInfo": {"type": "credentials", "login": "bob", "password": PASSWORD}});
-    let session = node.rest("none", ("POST", "/a/frontend/session"), &session).await.json();
+    let (admin, bob) = (node.token().await, node.session_of("bob").await);
     let server = Server::start(&node).await;
     let mut bobs = server.connect("/ws/event").await;
-    say(&mut bobs, &json!({"@type": "subscribe", "jwt": session["JWT"]})).await;
+    say(&mut bobs, &json!({"@type": "subscribe", "jwt": bob})).await;
     first_event(&node, &mut bobs, "common-files").await;
     let mut admins = server.connect("/ws/event").await;
     say(&mut admins, &json!({"@type": "subscribe", "jwt": admin})).await;

@@ -16,11 +16,8 @@ const FILES: usize = 300;
 const CHANGE_LIMIT: Duration = Duration::from_secs(30);
 
 /// The place of the node that leads the group of the common files.
-fn leader(cluster: &Cluster, asked: usize) -> Option<usize> {
-    let status = cluster.status(asked).ok()?;
-    let groups = status["groups"].as_array()?.clone();
-    let group = groups.iter().find(|group| group["name"] == "pydiods1")?;
-    usize::try_from(group["leader"].as_u64()?.checked_sub(1)?).ok()
+pub(crate) fn leader(cluster: &Cluster, asked: usize) -> Option<usize> {
+    cluster.leader(asked, "pydiods1")
 }
 
 async fn rest(client: &Client, method: Method, path: &str, body: Value) -> Result<(StatusCode, Value), String> {
@@ -104,7 +101,7 @@ async fn a_batch_is_done_whole_or_not_at_all_when_the_leader_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn jobs_go_on_elsewhere_and_leave_no_half() {
+async fn a_restoration_goes_on_elsewhere_and_leaves_no_half() {
     let mut cluster = Cluster::start(ClusterOptions::nodes(3)).await;
     let folder = "common-files/past";
     let client = cluster.client(0);
@@ -134,28 +131,85 @@ async fn jobs_go_on_elsewhere_and_leave_no_half() {
     assert!(seen == then || seen == later, "half of a restoration is seen: {} files", seen.len());
     finished(&alive, &job).await;
     assert_eq!(listed_in_the_end(&alive, folder, "").await, then, "restored");
-    assert_eq!(alive.get("/common-files/past/large.bin").await.unwrap(), Some(large.clone()));
-    cluster.start_again(dead).await;
+    assert_eq!(alive.get("/common-files/past/large.bin").await.unwrap(), Some(large));
+}
 
-    // To another datasource: the source goes only when the target is whole.
-    let parameters = json!({"nodes": [folder], "target": "personal-files", "targetParent": true}).to_string();
-    let (_, answer) = rest(&cluster.client(0), Method::PUT, "/a/jobs/user/move", json!({"JsonParameters": parameters})).await.unwrap();
-    let job = answer["JobUuid"].as_str().unwrap().to_owned();
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    let (dead, ()) = with_dying_leader(&mut cluster, Duration::ZERO, std::future::ready(())).await;
-    let alive = cluster.client((dead + 1) % 3);
-    finished(&alive, &job).await;
-    let moved = listed_in_the_end(&alive, "personal-files/past", "").await;
-    let names = |listing: &BTreeMap<String, String>| -> Vec<(String, String)> {
-        listing.iter().map(|(path, hash)| (path.rsplit('/').next().unwrap().to_owned(), hash.clone())).collect()
-    };
-    assert_eq!(names(&moved), names(&then), "all of it arrived");
-    assert_eq!(alive.get("/personal-files/past/large.bin").await.unwrap(), Some(large));
-    wait_for("the source to be gone", CHANGE_LIMIT, async || match listed(&alive, folder, "").await {
+/// A copy and a move across datasources are under way, each on some node, and that node dies: another one goes on where it stood.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_goes_on_where_its_node_died() {
+    let mut cluster = Cluster::start(ClusterOptions::nodes(3)).await;
+    let client = cluster.client(0);
+    for folder in ["common-files/source", "common-files/copied", "common-files/moved"] {
+        assert_eq!(client.make_folder(&format!("/{folder}")).await, Outcome::Acknowledged);
+    }
+    let folders = ["common-files/source", "common-files/moved", "common-files/moved"];
+    for (part, folder) in folders.into_iter().enumerate() {
+        let files = (part * FILES..(part + 1) * FILES).map(|number| put(folder, number, &format!("file {number}")));
+        let body = json!({"Operations": files.collect::<Vec<_>>()});
+        assert_eq!(rest(&client, Method::POST, "/a/tree/batch", body).await.unwrap().0, StatusCode::OK);
+    }
+    let large = Bytes::from(vec![7_u8; 3_000_000]);
+    assert_eq!(client.put("/common-files/moved/large.bin", large.clone()).await, Outcome::Acknowledged);
+    let to_copy = listed_in_the_end(&client, "common-files/source", "").await;
+    let to_move = listed_in_the_end(&client, "common-files/moved", "").await;
+
+    // One entry after the other, so that it is seen half done.
+    let nodes: Vec<&String> = to_copy.keys().collect();
+    let copy = begin_job(&client, "copy", json!({"nodes": nodes, "target": "common-files/copied", "targetParent": true})).await;
+    let died = kill_the_owner(&mut cluster, &copy, 1..1_000).await;
+    cluster.start_again(died).await;
+    // To another datasource: the source goes only when the target is whole. The first job's lease runs out meanwhile.
+    let parameters = json!({"nodes": ["common-files/moved"], "target": "personal-files", "targetParent": true});
+    let moving = begin_job(&cluster.client(died), "move", parameters).await;
+    let died = kill_the_owner(&mut cluster, &moving, 0..1_000).await;
+    let alive = cluster.client((died + 1) % 3);
+    wait_for("the unfinished move not to be seen", CHANGE_LIMIT, async || match listed(&alive, "personal-files/moved", "").await {
+        Err(error) if error.starts_with("404") => Ok(()),
+        Err(error) => Err(error),
+        Ok(seen) => panic!("{} of {} entries of an unfinished move are seen", seen.len(), to_move.len()),
+    })
+    .await;
+    finished(&alive, &copy).await;
+    let copied = listed_in_the_end(&alive, "common-files/copied", "").await;
+    assert_eq!(names(&copied), names(&to_copy), "each entry was copied once");
+    finished(&alive, &moving).await;
+    let moved = listed_in_the_end(&alive, "personal-files/moved", "").await;
+    assert_eq!(names(&moved), names(&to_move), "all of it arrived");
+    assert_eq!(alive.get("/personal-files/moved/large.bin").await.unwrap(), Some(large));
+    wait_for("the source to be gone", CHANGE_LIMIT, async || match listed(&alive, "common-files/moved", "").await {
         Err(error) if error.starts_with("404") => Ok(()),
         other => Err(format!("{other:?}")),
     })
     .await;
+}
+
+/// Names and contents, in order.
+fn names(listing: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    listing.iter().map(|(path, hash)| (path.rsplit('/').next().unwrap_or_default().to_owned(), hash.clone())).collect()
+}
+
+async fn begin_job(client: &Client, name: &str, parameters: Value) -> String {
+    let body = json!({"JsonParameters": parameters.to_string()});
+    let (status, answer) = rest(client, Method::PUT, &format!("/a/jobs/user/{name}"), body).await.unwrap();
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    answer["JobUuid"].as_str().unwrap().to_owned()
+}
+
+/// Kills the node that works on a job while so much of it is done, in thousandths; gives the place of the node.
+async fn kill_the_owner(cluster: &mut Cluster, job: &str, done: std::ops::Range<u64>) -> usize {
+    let owner = wait_for("a job to be under way", CHANGE_LIMIT, async || {
+        let status = cluster.status(0)?;
+        // Clients know it by its kind and its id.
+        let is_it = |row: &&Value| row["id"].as_str().is_some_and(|id| job.ends_with(id));
+        let row = status["jobs"].as_array().into_iter().flatten().find(is_it).cloned().unwrap_or_default();
+        match (row["state"].as_str(), row["node"].as_u64(), row["progress_permille"].as_u64()) {
+            (Some("running"), Some(node), Some(permille)) if done.contains(&permille) => Ok(cluster.place_of(node).unwrap()),
+            _other => Err(format!("{row}")),
+        }
+    })
+    .await;
+    cluster.kill(owner);
+    owner
 }
 
 /// Waits until a job has come to its end, which must be good.

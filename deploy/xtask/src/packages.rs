@@ -24,8 +24,9 @@ pub(crate) const TO_BUILD: [Package; 2] = [
 ];
 
 /// Without them some tests are counted as skipped.
-pub(crate) const TO_TEST: [Package; 2] = [
+pub(crate) const TO_TEST: [Package; 3] = [
     Package { name: "e2fsprogs", why: "the power-cut tests make ext4 file systems with it", present: has_mkfs },
+    Package { name: "python3", why: "the power-cut tests ask it for the ioctl that shuts a file system down", present: has_python },
     Package { name: "mount", why: "the power-cut tests mount them on loop devices", present: has_losetup },
 ];
 
@@ -115,6 +116,10 @@ fn has_mkfs() -> bool {
     on_path("mkfs.ext4").is_some()
 }
 
+fn has_python() -> bool {
+    on_path("python3").is_some()
+}
+
 fn has_losetup() -> bool {
     on_path("losetup").is_some() && on_path("mount").is_some()
 }
@@ -163,6 +168,17 @@ mod tests {
         let gone = Package { name: "gone", why: "is missing for the test", present: || false };
         assert_eq!(names(&missing_of(&[there, gone])), "gone");
         assert!(ensure(&[there]).is_ok());
+    }
+
+    /// What the tests run beside themselves is in the list.
+    #[test]
+    fn the_programs_of_the_power_cut_tests_are_named() {
+        let power = include_str!("../../../chaos-tests/src/power.rs");
+        let needed = [("python3", "python3"), ("mkfs.ext4", "e2fsprogs"), ("losetup", "mount"), ("\"mount\"", "mount")];
+        for (program, package) in needed {
+            let listed = TO_TEST.iter().any(|listed| listed.name == package);
+            assert!(listed || !power.contains(program), "{program} is used, and {package} is not listed");
+        }
     }
 
     #[test]

@@ -36,6 +36,7 @@ impl AdminParts {
                 automatic: profile.is_some_and(|profile| profile.automatic),
                 encrypted: record.encrypted,
                 quota_bytes: record.quota_bytes,
+                degraded_writes_device: record.degraded_writes_device,
             }
         });
         Ok(ListDatasourcesReply { datasources: datasources.collect() })
@@ -53,6 +54,7 @@ impl AdminParts {
             encrypted: false,
             quota_bytes: request.quota_bytes,
             bootstrap_node: self.node.0,
+            degraded_writes_device: request.degraded_writes_device,
         };
         let proposed = self.propose_cluster(&call, meta::cluster_command::What::CreateDatasource(create)).await?;
         Ok(CreateDatasourceReply { id: proposed.done.number })
@@ -66,6 +68,7 @@ impl AdminParts {
             history_seconds: request.history_seconds,
             recycle_seconds: request.recycle_seconds,
             recycle_bytes: request.recycle_bytes,
+            degraded_writes_device: request.degraded_writes_device,
         };
         let service = self.app.service();
         let changed = service.change_datasource(call.proof()?, &call.view, (&request.name, change), &call.context).await;

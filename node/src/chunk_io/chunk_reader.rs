@@ -1,12 +1,11 @@
 //! Reads a range of one chunk: the data shards it touches, or, where one is slow, damaged or gone, the same blocks of k others.
 //!
 //! Invariants: only shards of the instance that the record names are combined; every block was checked against its checksum on arrival; a
-//! whole chunk is checked against its id. A wrong byte is never returned.
+//! whole chunk is checked against its id, and looked for among other shards if it has not that ([`sound_shards`]). A wrong byte is never returned.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -20,12 +19,12 @@ use skep_placement::placement_map::preference_list;
 use skep_placement::profile::Code;
 use skep_placement::read_order::{AfterMiss, after_miss, read_order};
 use skep_raft::wire::meta::v1 as meta;
-use tokio::time::{Instant as Deadline, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::encoded::heavy;
-use super::limits::{HEDGE_AFTER, METADATA_DEADLINE, REFETCHES_MAX};
-use super::metrics::{BLOCKS_READ, DAMAGED_SHARDS, DEGRADED_READS, HEDGED_READS};
-use super::{Damage, Shared, write_id};
+use super::limits::{METADATA_DEADLINE, REFETCHES_MAX};
+use super::metrics::{AGAIN, ASKED, BLOCKS_READ, DAMAGED_SHARDS, DEGRADED_READS, FIRST, HEDGED_READS};
+use super::{Damage, Shared, sound_shards, write_id};
 use crate::chunk_rpc::TransportError;
 use crate::cluster_map::code;
 use crate::device_store::{ShardBlocks, ShardKey};
@@ -48,8 +47,8 @@ pub enum ChunkReadError {
     /// The record is not one.
     #[error("chunk {0} has a malformed record")]
     Record(ChunkId),
-    /// The shards pass their checksums and give another chunk.
-    #[error("chunk {0}: the shards read do not give the chunk")]
+    /// The shards pass their checksums and no k of them give the chunk.
+    #[error("chunk {0}: no shards that can be read give the chunk")]
     WrongChunk(ChunkId),
     /// Its record can't be fetched anew.
     #[error("chunk {chunk}: {why}")]
@@ -137,7 +136,7 @@ pub(super) async fn read_range(
 
 async fn fetch_record(shared: &Shared, datasource: DatasourceId, chunk: ChunkId) -> Result<Option<meta::ChunkRecord>, ChunkReadError> {
     let query = meta::Query { what: Some(meta::query::What::Chunk(meta::ChunkQuery { chunk: chunk.0.to_vec().into() })) };
-    let answer = shared.metadata.query(GroupId::from(datasource), query, Deadline::now() + METADATA_DEADLINE).await;
+    let answer = shared.metadata.query(GroupId::from(datasource), query, Instant::now() + METADATA_DEADLINE).await;
     match answer.map_err(|error| ChunkReadError::Metadata { chunk, why: error.to_string() })?.what {
         Some(meta::answer::What::Chunk(record)) => Ok(Some(record)),
         _absent => Ok(None),
@@ -156,7 +155,7 @@ pub(super) async fn read_source(shared: &Arc<Shared>, source: &ChunkSource, rang
     let (key, plaintext, expected) = (datasource.key.clone(), read.clone(), source.chunk);
     match heavy(read.len(), move || chunk_id(&key, &plaintext) == expected).await {
         true => Ok(read),
-        false => Err(ChunkReadError::WrongChunk(source.chunk)),
+        false => sound_shards::read_whole(shared, source, &datasource.key).await,
     }
 }
 
@@ -190,6 +189,8 @@ struct ShardReading<'a> {
     /// Shards that are not where the record has them. They are absent unless they come from elsewhere.
     astray: u32,
     degraded: bool,
+    /// Why the next shard is asked for, as the metrics say it: [`FIRST`] until everything was asked that the range takes.
+    asking: &'static str,
     last_error: String,
 }
 
@@ -225,6 +226,7 @@ impl<'a> ShardReading<'a> {
             damaged: 0,
             astray: 0,
             degraded: false,
+            asking: FIRST,
             last_error: "no device is known to have it".into(),
         }
     }
@@ -235,7 +237,8 @@ impl<'a> ShardReading<'a> {
         } else {
             self.begin_data_shards();
         }
-        let mut hedge_at = Instant::now() + HEDGE_AFTER;
+        self.asking = AGAIN;
+        let mut hedge_at = Instant::now() + self.shared.times.hedge_after;
         loop {
             if let Some(bytes) = self.assemble().await {
                 self.report();
@@ -247,8 +250,8 @@ impl<'a> ShardReading<'a> {
             }
             tokio::select! {
                 Some(arrived) = self.asked.next() => self.take(arrived),
-                () = sleep_until(hedge_at.into()) => {
-                    hedge_at = Instant::now() + HEDGE_AFTER;
+                () = sleep_until(hedge_at) => {
+                    hedge_at = Instant::now() + self.shared.times.hedge_after;
                     if self.ask_another() {
                         metrics::counter!(HEDGED_READS).increment(1);
                     }
@@ -347,7 +350,7 @@ impl<'a> ShardReading<'a> {
         };
         let block = |at: usize| u32::try_from(at / CHECKSUM_BLOCK_LENGTH_BYTES).expect("a shard has 4 MiB at most");
         let blocks = block(bytes.start)..block(bytes.end + CHECKSUM_BLOCK_LENGTH_BYTES - 1);
-        metrics::counter!(BLOCKS_READ).increment(u64::from(blocks.end - blocks.start));
+        metrics::counter!(BLOCKS_READ, ASKED => self.asking).increment(u64::from(blocks.end - blocks.start));
         self.under_way.push((shard, bytes.clone()));
         let transport = Arc::clone(&self.shared.transport);
         let key = ShardKey { instance: InstanceId { chunk: self.source.chunk, write: self.source.write }, shard };

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -16,7 +16,7 @@ use skep_placement::chunk::{ChunkKey, chunk_id};
 use skep_placement::ids::{ChunkId, DatasourceId, DeviceId, Epoch, PgId, PoolId, Stamp, WriteId};
 use skep_placement::placement_map::preference_list;
 use skep_raft::wire::meta::v1 as meta;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::encoded::{Encoded, Writing, heavy};
 use super::limits::{LINGER, MAP_WAIT_MAX};
@@ -149,11 +149,11 @@ impl Storing {
                     None if linger_until.is_some() => return Ok(self.finish()),
                     None => return Err(StoreError::Unavailable("no shard is on its way and too few arrived".into())),
                 },
-                () = sleep_until(wake.into()), if linger_until.is_none() => {
+                () = sleep_until(wake), if linger_until.is_none() => {
                     slow_at = Instant::now() + self.shared.health.slow_after();
                     decisions.extend(self.mark_slow());
                 }
-                () = sleep_until(wake.into()), if linger_until.is_some() => {}
+                () = sleep_until(wake), if linger_until.is_some() => {}
             }
         }
     }

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
 use skep_api::ports::{BodyError, ByteStream, WriteError, WriteRequest, Written};
-use skep_placement::chunk::{ChunkKey, FileHasher};
+use skep_placement::chunk::ChunkKey;
 use skep_placement::ids::{ChunkId, DatasourceId, GroupId};
 use skep_placement::limits::{CHUNK_LENGTH_BYTES_MAX, INLINE_LENGTH_BYTES_MAX};
 use skep_raft::errors::ProposeError;
@@ -22,10 +22,10 @@ use tokio::time::{Instant, timeout};
 
 use super::Shared;
 use super::chunk_store::{StoreError, identify, store};
-use super::encoded::heavy;
+use super::file_hashes::FileHashes;
 use super::limits::{
-    APPEND_AFTER, APPEND_CHUNKS_MAX, BODY_IDLE_MAX, BUDGET_WAIT_MAX, CHUNK_FILL_TIME_MAX, CHUNKS_IN_FLIGHT_MAX, METADATA_DEADLINE,
-    PERMIT_BYTES, UNREGISTERED_BYTES_MAX, UNREGISTERED_TIME_MAX, UPLOAD_LEASE,
+    APPEND_AFTER, APPEND_CHUNKS_MAX, BACKGROUND_DEADLINE, BODY_IDLE_MAX, BUDGET_WAIT_MAX, CHUNKS_IN_FLIGHT_MAX, IDLE_PERMITS,
+    METADATA_DEADLINE, PERMIT_BYTES, UNREGISTERED_BYTES_MAX, UPLOAD_LEASE,
 };
 
 /// Writes a body.
@@ -53,7 +53,7 @@ pub(super) async fn abandon(shared: &Arc<Shared>, datasource: DatasourceId, writ
 async fn abort_upload(shared: &Arc<Shared>, datasource: DatasourceId, upload: u64) {
     let what = meta::content_command::What::AbortUpload(meta::AbortUpload { upload });
     let command = content_command(what);
-    match shared.metadata.propose(GroupId::from(datasource), command, Instant::now() + METADATA_DEADLINE).await {
+    match shared.metadata.propose(GroupId::from(datasource), command, Instant::now() + BACKGROUND_DEADLINE).await {
         Ok(proposed) => shared.discard(&proposed.done.surplus),
         // Its lease ends it.
         Err(error) => tracing::info!(upload, %error, "an upload was not aborted"),
@@ -73,6 +73,9 @@ struct Cut {
     last: bool,
 }
 
+/// What a body gives next; nothing at its end.
+type Piece = Option<Result<Bytes, BodyError>>;
+
 /// A registered upload.
 struct Upload {
     id: u64,
@@ -88,7 +91,7 @@ struct ContentWriting {
     key: ChunkKey,
     begun: Instant,
     begun_stamp: u64,
-    hasher: Option<FileHasher>,
+    hashes: FileHashes,
     size: u64,
     rest: Bytes,
     in_flight: InFlight,
@@ -127,13 +130,14 @@ impl ContentWriting {
         let key = datasource
             .map(|datasource| datasource.key.clone())
             .ok_or_else(|| unavailable(StoreError::UnknownDatasource(request.datasource)))?;
+        let hashes = FileHashes::new(request.want_md5);
         Ok(Self {
             shared,
             request,
             key,
             begun: Instant::now(),
             begun_stamp: super::clock_stamp().0,
-            hasher: Some(FileHasher::new()),
+            hashes,
             size: 0,
             rest: Bytes::new(),
             in_flight: InFlight::new(),
@@ -150,7 +154,7 @@ impl ContentWriting {
             let cut = self.next_cut(&mut body).await?;
             self.size += u64::try_from(cut.bytes.len()).expect("usize fits u64");
             self.check_length(cut.last)?;
-            self.hash(&cut.bytes).await;
+            self.hashes.update(&cut.bytes).await;
             if cut.last && self.is_inline() {
                 let from = Some(meta::new_content::From::Inlined(cut.bytes));
                 return Ok(self.written(meta::NewContent { from, key_version: 0 }));
@@ -178,9 +182,8 @@ impl ContentWriting {
         short && self.pending.is_empty() && self.in_flight.is_empty() && self.upload.is_none()
     }
 
-    fn written(&mut self, content: meta::NewContent) -> Written {
-        let blake3 = self.hasher.take().unwrap_or_default().hash();
-        Written { size: self.size, blake3, md5: None, content }
+    fn written(&self, content: meta::NewContent) -> Written {
+        Written { size: self.size, blake3: self.hashes.blake3(), md5: self.hashes.md5(), content }
     }
 
     fn check_length(&self, last: bool) -> Result<(), WriteError> {
@@ -192,24 +195,14 @@ impl ContentWriting {
         }
     }
 
-    async fn hash(&mut self, bytes: &Bytes) {
-        let mut hasher = self.hasher.take().unwrap_or_default();
-        let bytes = bytes.clone();
-        let hashed = heavy(bytes.len(), move || {
-            hasher.update(&bytes);
-            hasher
-        });
-        self.hasher = Some(hashed.await);
-    }
-
     /// Reads until a chunk is full, the body ends, or the client took too long to fill it.
     async fn next_cut(&mut self, body: &mut ByteStream) -> Result<Cut, WriteError> {
         let announced = self.request.expected_length.map(|expected| expected.saturating_sub(self.size));
         let wanted =
             announced.map_or(CHUNK_LENGTH_BYTES_MAX, |left| usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_LENGTH_BYTES_MAX));
-        let permit = self.admit(wanted).await?;
+        let mut permit = self.admit(wanted).await?;
         let mut buffer = BytesMut::with_capacity(wanted.min(64 << 10));
-        let mut first_byte_at = None;
+        let mut filling_since = None;
         loop {
             let room = CHUNK_LENGTH_BYTES_MAX - buffer.len();
             let piece = self.rest.split_to(room.min(self.rest.len()));
@@ -222,14 +215,19 @@ impl ContentWriting {
                 }
                 // Announced as the end: see it, so that a body that is too long is noticed.
             }
-            let since = *first_byte_at.get_or_insert_with(Instant::now);
-            let limit = if buffer.is_empty() { BODY_IDLE_MAX } else { CHUNK_FILL_TIME_MAX.saturating_sub(since.elapsed()) };
-            match timeout(limit, body.next()).await {
-                Ok(Some(Ok(piece))) => self.rest = piece,
-                Ok(Some(Err(error))) => return Err(WriteError::Body(error)),
-                Ok(None) => return Ok(Cut { bytes: buffer.freeze(), permit, last: true }),
-                Err(_elapsed) if buffer.is_empty() => return Err(WriteError::Body(BodyError::TooSlow(BODY_IDLE_MAX))),
-                Err(_elapsed) => return Ok(Cut { bytes: buffer.freeze(), permit, last: false }),
+            let next = if buffer.is_empty() {
+                let (piece, held) = self.first_piece(body, permit).await?;
+                permit = held;
+                Some(piece)
+            } else {
+                let since = *filling_since.get_or_insert_with(Instant::now);
+                timeout(self.shared.times.chunk_fill_max.saturating_sub(since.elapsed()), body.next()).await.ok()
+            };
+            match next {
+                Some(Some(Ok(piece))) => self.rest = piece,
+                Some(Some(Err(error))) => return Err(WriteError::Body(error)),
+                Some(None) => return Ok(Cut { bytes: buffer.freeze(), permit, last: true }),
+                None => return Ok(Cut { bytes: buffer.freeze(), permit, last: false }),
             }
             if buffer.len() == CHUNK_LENGTH_BYTES_MAX && !self.rest.is_empty() {
                 return Ok(Cut { bytes: buffer.freeze(), permit, last: false });
@@ -237,9 +235,33 @@ impl ContentWriting {
         }
     }
 
+    /// Waits for the first piece of a chunk. Who keeps silent gives most of the memory back, and waits for it anew when he goes on.
+    async fn first_piece(
+        &mut self,
+        body: &mut ByteStream,
+        mut permit: OwnedSemaphorePermit,
+    ) -> Result<(Piece, OwnedSemaphorePermit), WriteError> {
+        let soon = self.shared.times.chunk_fill_max;
+        if let Ok(piece) = timeout(soon, body.next()).await {
+            return Ok((piece, permit));
+        }
+        let given_back = permit.num_permits().saturating_sub(IDLE_PERMITS);
+        drop(permit.split(given_back));
+        let waited = timeout(BODY_IDLE_MAX.saturating_sub(soon), body.next()).await;
+        let piece = waited.map_err(|_elapsed| WriteError::Body(BodyError::TooSlow(BODY_IDLE_MAX)))?;
+        if piece.is_some() && given_back > 0 {
+            permit.merge(self.acquire(u32::try_from(given_back).expect("a chunk has 4 MiB at most")).await?);
+        }
+        Ok((piece, permit))
+    }
+
     /// Takes memory for a chunk and its parity, first come first served.
     async fn admit(&mut self, bytes: usize) -> Result<OwnedSemaphorePermit, WriteError> {
         let permits = u32::try_from((2 * bytes).div_ceil(PERMIT_BYTES).max(1)).expect("a chunk has 4 MiB at most");
+        self.acquire(permits).await
+    }
+
+    async fn acquire(&mut self, permits: u32) -> Result<OwnedSemaphorePermit, WriteError> {
         let waited = timeout(BUDGET_WAIT_MAX, Arc::clone(&self.shared.budget).acquire_many_owned(permits)).await;
         waited.map_err(|_elapsed| WriteError::TooBusy)?.map_err(|_closed| WriteError::TooBusy)
     }
@@ -276,7 +298,7 @@ impl ContentWriting {
 
     /// Names the pending chunks by commands of an upload once the body is large or slow.
     async fn register(&mut self, last: bool) -> Result<(), WriteError> {
-        let large = self.size > UNREGISTERED_BYTES_MAX || self.begun.elapsed() > UNREGISTERED_TIME_MAX;
+        let large = self.size > UNREGISTERED_BYTES_MAX || self.begun.elapsed() > self.shared.times.unregistered_max;
         if self.upload.is_none() {
             if !large {
                 return Ok(());

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Granularity of the byte budget.
 pub const PERMIT_BYTES: usize = 1 << 10;
 
+/// Memory kept by a write whose client sends nothing: for what arrives first.
+pub const IDLE_PERMITS: usize = 64;
+
 /// Chunks of one file that are encoded and sent at once.
 pub const CHUNKS_IN_FLIGHT_MAX: usize = 4;
 
@@ -38,8 +41,11 @@ pub const LINGER: Duration = Duration::from_millis(30);
 /// How long a writer waits for a newer map after a device refused an old epoch.
 pub const MAP_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// Deadline of each command and query of a transfer.
-pub const METADATA_DEADLINE: Duration = Duration::from_secs(10);
+/// Deadline of each command and query that a client waits for: without a quorum it is told so within five seconds.
+pub const METADATA_DEADLINE: Duration = Duration::from_secs(4);
+
+/// Deadline of each command that nobody waits for: of the repair, and to take back an upload.
+pub const BACKGROUND_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Chunks fetched ahead of a reader.
 pub const READ_AHEAD_CHUNKS: usize = 3;
@@ -52,3 +58,6 @@ pub const HEDGE_AFTER: Duration = Duration::from_millis(250);
 
 /// How often a reader fetches a chunk's record anew as long as it names another instance.
 pub const REFETCHES_MAX: usize = 8;
+
+/// Ways to choose k of k+m shards that are tried to find a chunk among wrong ones: all of them up to 8+3, which has 165.
+pub const COMBINATIONS_MAX: usize = 512;

@@ -1,6 +1,6 @@
 //! `skep datasource`: where bytes go.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::client::Target;
 use super::errors::CliError;
@@ -11,6 +11,7 @@ const AFTER_HELP: &str = "\
 Examples:
   skep datasource list --config /etc/skep/skep.toml
   skep datasource create archive --config /etc/skep/skep.toml --profile 4+2/zone
+  skep datasource create inbox --config /etc/skep/skep.toml --degraded-writes device
   skep datasource policies --config /etc/skep/skep.toml
   skep datasource set archive --policy regular-pruning --quota 2TiB --config /etc/skep/skep.toml
   skep datasource set archive --history 30d --recycle-after 60d --recycle-bytes 100GiB --config /etc/skep/skep.toml
@@ -43,6 +44,9 @@ enum DatasourceCommand {
         /// Bytes of stored data at most; none: no limit.
         #[arg(long, default_value = "none", value_name = "SIZE", value_parser = amount::size)]
         quota: u64,
+        /// What a write does while fewer failure domains are alive than it needs to outlive the loss of one.
+        #[arg(long, value_enum, default_value_t = DegradedWrites::Refuse, value_name = "HOW")]
+        degraded_writes: DegradedWrites,
     },
     /// Changes a datasource; what is not named stays.
     Set(SetArguments),
@@ -78,6 +82,18 @@ struct SetArguments {
     /// Bytes that each recycle bin may hold, the oldest goes first; none: no limit.
     #[arg(long, value_name = "SIZE", value_parser = amount::size)]
     recycle_bytes: Option<u64>,
+    /// What a write does while fewer failure domains are alive than it needs to outlive the loss of one.
+    #[arg(long, value_enum, value_name = "HOW")]
+    degraded_writes: Option<DegradedWrites>,
+}
+
+/// What a write does where too few failure domains are alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum DegradedWrites {
+    /// It is refused (503), and says which domains are missing.
+    Refuse,
+    /// It goes to several devices of one domain: it outlives the loss of a device, not of the domain; repaired when domains return.
+    Device,
 }
 
 /// Checks the profile here, so that a typing error needs no node.
@@ -90,11 +106,16 @@ pub(super) fn run(arguments: &DatasourceArguments) -> Result<(), CliError> {
         DatasourceCommand::List { target } => {
             let reply =
                 target.with_admin(async |admin| admin.ask(async |calls| calls.list_datasources(ListDatasourcesRequest {}).await).await)?;
-            let header = ["id", "name", "pool", "profile", "quota", "entries", "versions", "history", "recycle bins"];
+            let header = ["id", "name", "pool", "profile", "quota", "entries", "versions", "history", "recycle bins", "degraded writes"];
             output::table(&header, reply.datasources.into_iter().map(row).collect(), "no datasource");
         }
-        DatasourceCommand::Create { target, name, profile, quota } => {
-            let request = CreateDatasourceRequest { name: name.clone(), profile: profile.clone(), quota_bytes: *quota };
+        DatasourceCommand::Create { target, name, profile, quota, degraded_writes } => {
+            let request = CreateDatasourceRequest {
+                name: name.clone(),
+                profile: profile.clone(),
+                quota_bytes: *quota,
+                degraded_writes_device: *degraded_writes == DegradedWrites::Device,
+            };
             let reply = target.with_admin(async |admin| admin.ask(async |calls| calls.create_datasource(request).await).await)?;
             output::line(format!("datasource {name} is created with id {}; give it a workspace: skep workspace create", reply.id));
         }
@@ -121,6 +142,7 @@ fn change(set: &SetArguments) -> Result<(), CliError> {
         history_seconds: set.history,
         recycle_seconds: set.recycle_after,
         recycle_bytes: set.recycle_bytes,
+        degraded_writes_device: set.degraded_writes.map(|how| how == DegradedWrites::Device),
     };
     set.target.with_admin(async |admin| admin.ask(async |calls| calls.change_datasource(request).await).await)?;
     output::line(format!("datasource {} is changed", set.name));
@@ -150,5 +172,6 @@ fn row(datasource: Datasource) -> Vec<String> {
         datasource.policy,
         history,
         bins,
+        (if datasource.degraded_writes_device { "device" } else { "refuse" }).to_owned(),
     ]
 }

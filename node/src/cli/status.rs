@@ -165,6 +165,8 @@ fn show_storage(status: &Value) {
     });
     let header = ["id", "name", "pool", "available", "entries", "chunks", "logical", "stored", "stored/logical"];
     output::table(&header, datasources, "no datasource");
+    output::heading("stored by class");
+    output::table(&["datasource", "class", "logical", "stored", "stored/logical"], classes(status), "no datasource");
     output::heading("versions, locks and what waits to go");
     let kept = rows(status, "datasources", |row| {
         let (condemned, unlinked) = (row.bytes("condemned_bytes"), row.bytes("unlinked_bytes"));
@@ -174,7 +176,7 @@ fn show_storage(status: &Value) {
     show_quotas(status);
     let whole = Row(status);
     output::heading("repair and collection");
-    let mut counts = vec![whole.text("repair_queue"), whole.text("below_profile")];
+    let mut counts = vec![whole.text("repair_queue"), below_profile(&whole)];
     counts.extend([whole.bytes("unlinked_bytes"), whole.bytes("awaiting_collection_bytes")]);
     output::table(&["repair queue", "below profile", "deleted, still kept", "awaiting collection"], vec![counts], "");
 }
@@ -206,6 +208,27 @@ fn used(used: &str, quota: u64, shown: impl Fn(u64) -> String) -> String {
     if quota == 0 { String::new() } else { format!("{used} of {}", shown(quota)) }
 }
 
+/// A line for each class of each datasource: how many bytes a logical byte takes.
+fn classes(status: &Value) -> Vec<Vec<String>> {
+    const CLASSES: [(&str, &str); 3] =
+        [("inlined", "inline, in the metadata"), ("copies", "small, whole copies"), ("coded", "large, erasure-coded")];
+    let datasources = status["datasources"].as_array().into_iter().flatten();
+    let lines = datasources.flat_map(|datasource| {
+        CLASSES.map(|(field, name)| {
+            let class = Row(&datasource[field]);
+            let (logical, stored) = (class.number("logical_bytes"), class.number("stored_bytes"));
+            vec![Row(datasource).text("name"), name.to_owned(), output::bytes(logical), output::bytes(stored), ratio(stored, logical)]
+        })
+    });
+    lines.collect()
+}
+
+/// How many chunks are below their profile; of long queues only a part is looked at.
+fn below_profile(whole: &Row<'_>) -> String {
+    let count = whole.text("below_profile");
+    if whole.flag("below_profile_at_least") { format!("at least {count}") } else { count }
+}
+
 fn show_jobs(status: &Value) {
     output::heading("jobs");
     let jobs = rows(status, "jobs", |row| {
@@ -226,7 +249,9 @@ fn ratio(above: u64, below: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use skep_api::ports::{ClusterStatus, DatasourceStatus, DeviceStatus, GroupStatus, JobStatus, NodeStatus, PoolStatus, QuotaStatus};
+    use skep_api::ports::{
+        ClusterStatus, DatasourceStatus, DeviceStatus, GroupStatus, JobStatus, NodeStatus, PoolStatus, QuotaStatus, StoredClass,
+    };
 
     use super::*;
 
@@ -256,6 +281,31 @@ mod tests {
         }
         assert!(count > 10, "the test looks at something");
         show(&value);
+    }
+
+    #[test]
+    fn each_class_has_a_line_with_its_ratio() {
+        let class = |logical_bytes, stored_bytes| StoredClass { logical_bytes, stored_bytes };
+        let datasource = DatasourceStatus {
+            name: "main".to_owned(),
+            inlined: class(10, 10),
+            copies: class(100, 300),
+            coded: class(1_000, 1_500),
+            ..DatasourceStatus::default()
+        };
+        let status = ClusterStatus { datasources: vec![datasource], ..ClusterStatus::default() };
+        let lines = classes(&serde_json::to_value(&status).unwrap());
+        let shown: Vec<(&str, &str)> = lines.iter().map(|line| (line[1].as_str(), line[4].as_str())).collect();
+        assert_eq!(shown, [("inline, in the metadata", "1.00"), ("small, whole copies", "3.00"), ("large, erasure-coded", "1.50")]);
+    }
+
+    #[test]
+    fn a_count_of_a_part_says_so() {
+        let shown = |at_least| {
+            let status = ClusterStatus { below_profile: 7, below_profile_at_least: at_least, ..ClusterStatus::default() };
+            below_profile(&Row(&serde_json::to_value(&status).unwrap()))
+        };
+        assert_eq!((shown(false), shown(true)), ("7".to_owned(), "at least 7".to_owned()));
     }
 
     #[test]

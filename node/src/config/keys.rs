@@ -79,6 +79,12 @@ pub(super) const SECTIONS: &[Section] = &[
                 "false",
                 "Allow plain HTTP on an address that others can reach. Passwords then cross the network readable, unless a proxy\nbefore this node ends TLS.",
             ),
+            optional(
+                "public_url",
+                "\"\"",
+                "URL under which clients reach the cluster, of a proxy or load balancer: https://files.example.org. Empty: what each request\nwas addressed to.",
+            ),
+            optional("metrics_public", "true", "/metrics answers whoever asks. false: administrators who sign in only."),
         ],
     },
     Section {

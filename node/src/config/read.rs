@@ -7,7 +7,7 @@ use std::time::Duration;
 use skep_placement::ids::NodeId;
 
 use super::source::{Fault, Faults, Overrides, Source};
-use super::values::{host_port, name, socket};
+use super::values::{host_port, name, socket, web_url};
 use super::{ApiConfig, ApiTls, Config, DeviceConfig, LimitsConfig, MemoryConfig, NodeConfig, RaftConfig, RpcConfig, is_loopback, keys};
 use crate::telemetry::{LogFormat, LogOptions, check_filter};
 
@@ -55,7 +55,9 @@ fn api(source: &mut Source) -> Option<ApiConfig> {
     let advertise = source.parsed("api.advertise", host_port);
     let certificate_file = source.path("api.tls_certificate_file");
     let key_file = source.path("api.tls_key_file");
-    let insecure_http = source.flag("api.insecure_http");
+    let insecure_http = source.flag("api.insecure_http", false);
+    let public_url = source.parsed("api.public_url", web_url);
+    let metrics_public = source.flag("api.metrics_public", true);
     for (key, file) in [("api.tls_certificate_file", &certificate_file), ("api.tls_key_file", &key_file)] {
         if let Some(Err(error)) = file.as_ref().map(std::fs::File::open) {
             source.refuse(key, format_args!("it cannot be read: {error}"));
@@ -80,7 +82,7 @@ fn api(source: &mut Source) -> Option<ApiConfig> {
                       before this node ends TLS";
         source.refuse("api.listen", reason);
     }
-    Some(ApiConfig { listen, advertise, tls })
+    Some(ApiConfig { listen, advertise, tls, public_url, metrics_public })
 }
 
 fn rpc(source: &mut Source) -> Option<RpcConfig> {
@@ -327,6 +329,20 @@ mod tests {
         assert!(all.contains("environment variable SKEP_NODE_NAEM: it names no key"), "{all}");
         assert!(all.contains("environment variable SKEP_MEMORY_BUDGET_MIB: memory.budget_mib: it must be a whole number"), "{all}");
         assert!(all.contains("command line: raft.heartbeats: no such key"), "{all}");
+    }
+
+    #[test]
+    fn what_clients_are_told_can_be_set() {
+        let default = load_text(&example(), &Overrides::default()).unwrap().api;
+        assert_eq!((default.public_url, default.metrics_public), (None, true));
+        let set =
+            |url: &str| Overrides { flags: pairs(&[("api.public_url", url), ("api.metrics_public", "false")]), ..Overrides::default() };
+        let api = load_text(&example(), &set("https://files.example.org/")).unwrap().api;
+        assert_eq!((api.public_url.as_deref(), api.metrics_public), (Some("https://files.example.org"), false));
+        for wrong in ["files.example.org", "ftp://files.example.org", "https://", "https://a b", "https://x/y?z", "https://x/dav"] {
+            let found = faults(&example(), &set(wrong));
+            assert!(found.len() == 1 && found[0].contains("api.public_url"), "{wrong}: {found:?}");
+        }
     }
 
     #[test]

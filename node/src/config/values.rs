@@ -89,9 +89,9 @@ impl Source {
     }
 
     /// True or false.
-    pub(super) fn flag(&mut self, key: &str) -> bool {
+    pub(super) fn flag(&mut self, key: &str, default: bool) -> bool {
         let Some(Found { value, origin }) = self.take(key) else {
-            return false;
+            return default;
         };
         match &value {
             Value::Boolean(flag) => *flag,
@@ -99,7 +99,7 @@ impl Source {
             Value::String(text) if origin_is_text(&origin) && text == "false" => false,
             other => {
                 self.wrong(key, &origin, format_args!("it must be true or false, not {}", shown(other)));
-                false
+                default
             }
         }
     }
@@ -183,6 +183,18 @@ pub(super) fn host_port(text: &str) -> Result<String, String> {
         None => !host.is_empty() && host != "0.0.0.0" && host.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-'),
     };
     if port_fits && host_fits { Ok(text.to_owned()) } else { Err(reason()) }
+}
+
+/// The URL of a web server as clients have it: scheme, host and perhaps a port, nothing behind them. Given back without a slash at its end.
+pub(super) fn web_url(text: &str) -> Result<String, String> {
+    let url = text.strip_suffix('/').unwrap_or(text);
+    let authority = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let fits = authority.is_some_and(|authority| host_port(authority).is_ok() || host_port(&format!("{authority}:443")).is_ok());
+    if fits {
+        Ok(url.to_owned())
+    } else {
+        Err(format!("`{text}` is no URL like https://files.example.org or https://files.example.org:8443"))
+    }
 }
 
 /// A name for people: of a node or a zone.

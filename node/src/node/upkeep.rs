@@ -1,7 +1,6 @@
-//! What a node does for itself beside serving: tells the cluster of its process, keeps addresses and certificates new, looks whether it can read.
+//! What a node does for itself beside serving: tells the cluster of its process, keeps addresses new, looks whether it can read.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,20 +15,16 @@ use super::Addresses;
 use super::port::Readiness;
 use crate::config::Config;
 use crate::identity::NodeIdentity;
-use crate::join::service::open_authority;
-use crate::master_key::MasterKey;
 use crate::peers::AddressBook;
 use crate::rpc_server::Admission;
 use crate::telemetry::{self, Metrics, UPKEEP_INTERVAL};
-use crate::tls::{NodeCredentials, NodeTls, renewal};
+use crate::tls::{NodeTls, renewal};
 
 const DEADLINE: Duration = Duration::from_secs(4);
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 const FRESHNESS_INTERVAL: Duration = Duration::from_secs(1);
 /// A node whose clock is further off its peers' is not ready.
 const CLOCK_OFF_MAX: Duration = Duration::from_secs(10);
-const RENEWAL_INTERVAL: Duration = Duration::from_secs(3600);
-const RENEWAL_RETRY: Duration = Duration::from_secs(60);
 
 /// Shuts out nodes that the cluster has removed. One that the map does not name yet has a certificate of the cluster and just joined.
 pub(super) fn admission(metadata: &Metadata) -> Admission {
@@ -120,48 +115,6 @@ pub(super) async fn watch_freshness(metadata: Metadata, readiness: Readiness, st
         }
     };
     stop.run_until_cancelled(work).await;
-}
-
-/// Renews this node's certificate before it ends.
-pub(super) struct Renewal {
-    pub(super) metadata: Metadata,
-    pub(super) master: MasterKey,
-    pub(super) credentials: NodeCredentials,
-    pub(super) tls: Arc<NodeTls>,
-    pub(super) data_folder: PathBuf,
-}
-
-impl Renewal {
-    /// Looks every hour.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
-        loop {
-            let pause = match self.renew_if_due() {
-                Ok(()) => RENEWAL_INTERVAL,
-                Err(why) => {
-                    tracing::error!("the node's certificate could not be renewed: {why}");
-                    RENEWAL_RETRY
-                }
-            };
-            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-                return;
-            }
-        }
-    }
-
-    /// By this node's own replica and master key: works also without a quorum.
-    fn renew_if_due(&mut self) -> Result<(), String> {
-        let now = OffsetDateTime::now_utc();
-        if !renewal::is_due(&self.credentials.certificate, now).map_err(|error| error.to_string())? {
-            return Ok(());
-        }
-        let authority = open_authority(&self.metadata.system_stale(), &self.master).map_err(|error| error.to_string())?;
-        let renewed = renewal::renew(&self.credentials, &authority, now).map_err(|error| error.to_string())?;
-        renewed.store(&self.data_folder).map_err(|error| error.to_string())?;
-        self.tls.replace(&renewed).map_err(|error| error.to_string())?;
-        self.credentials = renewed;
-        tracing::info!("the node's certificate was renewed");
-        Ok(())
-    }
 }
 
 /// Measures the process and drains histograms.

@@ -5,7 +5,8 @@
 use super::{delete_entry, folder, move_entry, note, put_file, version};
 use crate::state::rejection::{Stop, invalid, refuse};
 use crate::state::transaction::Transaction;
-use crate::state::{limits, path, precondition};
+use crate::state::tree::{self, Parents};
+use crate::state::{limits, lock, path, precondition};
 use crate::wire::meta::v1::batch_step::What;
 use crate::wire::meta::v1::{BatchStep, Done, HoldsStill, RejectionCode, TreeBatch};
 
@@ -37,9 +38,18 @@ fn step(transaction: &mut Transaction<'_>, step: &BatchStep) -> Result<Done, Sto
     }
 }
 
-fn holds_still(transaction: &Transaction<'_>, command: &HoldsStill) -> Result<Done, Stop> {
+fn holds_still(transaction: &mut Transaction<'_>, command: &HoldsStill) -> Result<Done, Stop> {
     let located = path::find(transaction.state(), command.path.as_ref())?;
     precondition::check(transaction, command.condition.as_ref(), located.as_ref(), None)?;
+    match &located {
+        Some(located) if command.removable => lock::check_removal(transaction, located)?,
+        Some(located) if command.changeable => lock::check_change(transaction, located)?,
+        None if command.changeable || command.removable => {
+            let target = tree::target(transaction, command.path.as_ref(), Parents::MUST_EXIST)?;
+            lock::check_new_member(transaction, &target.folder)?;
+        }
+        Some(_) | None => {}
+    }
     Ok(Done::default())
 }
 

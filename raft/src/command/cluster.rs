@@ -45,7 +45,8 @@ pub(super) fn init(transaction: &mut Transaction<'_>, command: &InitCluster) -> 
     let profile = required(command.default_profile.as_ref(), "default profile")?;
     let pool = placement::pool_of(transaction, profile)?;
     for (name, key) in [(COMMON_DATASOURCE, &command.chunk_key_sealed), (PERSONAL_DATASOURCE, &command.chunk_key_sealed_personal)] {
-        let new = datasource::New { name, pool, chunk_key_sealed: key.clone(), encrypted: false, quota_bytes: 0 };
+        let new =
+            datasource::New { name, pool, chunk_key_sealed: key.clone(), encrypted: false, quota_bytes: 0, degraded_writes_device: false };
         datasource::add(transaction, new, node)?;
     }
     add_workspaces(transaction, command)?;

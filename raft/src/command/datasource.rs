@@ -24,6 +24,7 @@ pub(super) struct New<'a> {
     pub(super) chunk_key_sealed: Bytes,
     pub(super) encrypted: bool,
     pub(super) quota_bytes: u64,
+    pub(super) degraded_writes_device: bool,
 }
 
 /// Makes a datasource with its group. The outcome names it, then its pool and the Raft id of its first replica.
@@ -37,6 +38,7 @@ pub(super) fn create(transaction: &mut Transaction<'_>, command: &CreateDatasour
         chunk_key_sealed: command.chunk_key_sealed.clone(),
         encrypted: command.encrypted,
         quota_bytes: command.quota_bytes,
+        degraded_writes_device: command.degraded_writes_device,
     };
     let (datasource, raft_id) = add(transaction, new, bootstrap)?;
     Ok(Done { number: datasource.0, numbers: vec![pool.0, raft_id], created: true, ..Done::default() })
@@ -66,7 +68,7 @@ pub(super) fn add(transaction: &mut Transaction<'_>, new: New<'_>, bootstrap: No
         policy: Bytes::new(),
         encrypted: new.encrypted,
         quota_bytes: new.quota_bytes,
-        degraded_writes_device: false,
+        degraded_writes_device: new.degraded_writes_device,
         created_at: transaction.stamp(),
         ..DatasourceRecord::default()
     };
@@ -89,6 +91,9 @@ pub(super) fn change(transaction: &mut Transaction<'_>, command: &ChangeDatasour
     }
     if command.set_recycle {
         (record.recycle_seconds, record.recycle_bytes) = (command.recycle_seconds, command.recycle_bytes);
+    }
+    if command.set_degraded_writes {
+        record.degraded_writes_device = command.degraded_writes_device;
     }
     transaction.put(&key, &record);
     Ok(Done { number: record.id, ..Done::default() })

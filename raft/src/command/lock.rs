@@ -13,7 +13,7 @@ use crate::state::path::{self, Located};
 use crate::state::rejection::{Stop, id, invalid, refuse, text};
 use crate::state::transaction::Transaction;
 use crate::state::tree::bytes_of;
-use crate::state::{entry, limits, read};
+use crate::state::{entry, limits, precondition, read};
 use crate::store::{Direction, StateError};
 use crate::wire::meta::v1::{
     Done, EntryPath, ExpireLocks, LockKind, LockRecord, NewContent, PutFile, RefreshLock, RejectionCode, RemoveLock, SetLock, new_content,
@@ -23,7 +23,9 @@ use crate::wire::meta::v1::{
 pub(super) fn set(transaction: &mut Transaction<'_>, command: &SetLock) -> Result<Done, Stop> {
     check_form(transaction, command)?;
     let token: [u8; 16] = id(&command.token, "lock token")?;
-    let (located, created) = match path::find(transaction.state(), command.path.as_ref())? {
+    let found = path::find(transaction.state(), command.path.as_ref())?;
+    precondition::check(transaction, command.condition.as_ref(), found.as_ref(), None)?;
+    let (located, created) = match found {
         Some(located) => (located, false),
         None if command.entry.is_empty() => (path::existing(transaction.state(), command.path.as_ref())?, false),
         None => (make_file(transaction, command)?, true),

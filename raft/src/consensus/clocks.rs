@@ -2,10 +2,10 @@
 //!
 //! Each node asks every other one for its clock now and then; an answer counts as of the middle of its way, and one that took long not at all.
 //! Stamps are safe however clocks go, because they only grow; this is for people, who take a stamp for the time. A leader that is too far off its peers'
-//! median hands over to a voter that has caught up and is not off itself. If there is none it stays, and says so: half of the nodes may be wrong, and a
+//! median hands over to a voter that has caught up, is not off itself and has room (see `full_leader`). If there is none it stays, and says so: half of the nodes may be wrong, and a
 //! group that is led from one to the other and back serves nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use skep_placement::ids::{GroupId, NodeId, RaftId};
@@ -31,25 +31,29 @@ pub(crate) struct Clocks {
 struct Reading {
     /// Theirs less ours, microseconds.
     ahead: i64,
+    /// It said that its data folder is nearly full.
+    low_on_space: bool,
     at: Instant,
 }
 
-/// The clocks of the nodes at one moment, in microseconds ahead of this node's.
+/// The clocks of the nodes at one moment, in microseconds ahead of this node's, and who had no room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Offsets {
     others: BTreeMap<NodeId, i64>,
+    full: BTreeSet<NodeId>,
 }
 
 impl Clocks {
-    fn note(&self, node: NodeId, ahead: i64) {
-        self.lock().insert(node, Reading { ahead, at: Instant::now() });
+    fn note(&self, node: NodeId, reading: Reading) {
+        self.lock().insert(node, reading);
     }
 
     /// What is not too old.
     pub(crate) fn offsets(&self) -> Offsets {
         let mut readings = self.lock();
         readings.retain(|_, reading| reading.at.elapsed() <= limits::CLOCK_READING_KEPT);
-        Offsets { others: readings.iter().map(|(node, reading)| (*node, reading.ahead)).collect() }
+        let full = readings.iter().filter(|(_, reading)| reading.low_on_space).map(|(node, _)| *node).collect();
+        Offsets { others: readings.iter().map(|(node, reading)| (*node, reading.ahead)).collect(), full }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<NodeId, Reading>> {
@@ -77,9 +81,11 @@ impl Offsets {
         self.own().is_some_and(|own| own.unsigned_abs() > limits::LEADER_CLOCK_OFF_MICROS_MAX)
     }
 
-    /// Whether the clock of another node is good enough for a leader.
-    fn may_lead(&self, node: NodeId) -> bool {
-        self.of(node).is_some_and(|ahead| ahead.unsigned_abs() <= limits::LEADER_CLOCK_OFF_MICROS_MAX)
+    /// Whether another node was heard lately, and its clock is good enough for a leader and it has room. One rule for all who hand over: so
+    /// leadership does not go from a node without room to one with a wrong clock and back.
+    pub(crate) fn may_lead(&self, node: NodeId) -> bool {
+        let in_time = self.of(node).is_some_and(|ahead| ahead.unsigned_abs() <= limits::LEADER_CLOCK_OFF_MICROS_MAX);
+        in_time && !self.full.contains(&node)
     }
 }
 
@@ -143,23 +149,24 @@ async fn measure(context: &Arc<Context>) {
     for (node, _) in others {
         let (context, node) = (Arc::clone(context), *node);
         asked.spawn(async move {
-            if let Some(ahead) = ask(&context, node).await {
-                context.clocks.note(node, ahead);
+            if let Some(reading) = ask(&context, node).await {
+                context.clocks.note(node, reading);
             }
         });
     }
     while asked.join_next().await.is_some() {}
 }
 
-/// How far another node's clock is ahead; nothing if it does not say so soon.
-async fn ask(context: &Context, node: NodeId) -> Option<i64> {
+/// What another node says of its clock; nothing if it does not say so soon.
+async fn ask(context: &Context, node: NodeId) -> Option<Reading> {
     let mut client = MetadataClient::new(context.peers.channel(node).ok()?);
     let request = ClockRequest { envelope: Some(context.envelope(GroupId::SYSTEM, RaftId(0), RaftId(0))) };
     let (begun, sent) = (Instant::now(), context.options.clock.now_micros());
     let reply = tokio::time::timeout(limits::CLOCK_DEADLINE, client.clock(request)).await.ok()?.ok()?.into_inner();
     // The way took what the steady clock says, also if the wall clock was set meanwhile.
     let way = u64::try_from(begun.elapsed().as_micros()).ok()?;
-    difference(reply.micros, sent.saturating_add(way / 2))
+    let ahead = difference(reply.micros, sent.saturating_add(way / 2))?;
+    Some(Reading { ahead, low_on_space: reply.low_on_space, at: Instant::now() })
 }
 
 /// One clock less another.
@@ -174,7 +181,7 @@ mod tests {
     const SECOND: i64 = 1_000_000;
 
     fn offsets(ahead: &[i64]) -> Offsets {
-        Offsets { others: (2..).map(NodeId).zip(ahead.iter().map(|seconds| seconds * SECOND)).collect() }
+        Offsets { others: (2..).map(NodeId).zip(ahead.iter().map(|seconds| seconds * SECOND)).collect(), full: BTreeSet::new() }
     }
 
     #[test]
@@ -205,6 +212,13 @@ mod tests {
         assert!(seen.leader_is_off(), "they are apart");
         assert!(!seen.may_lead(NodeId(2)), "but the other is as far off");
         assert_eq!(offsets(&[]).own(), None, "alone nothing is off");
+    }
+
+    #[test]
+    fn who_has_no_room_may_not_lead() {
+        let seen = Offsets { full: BTreeSet::from([NodeId(2)]), ..offsets(&[0, 0]) };
+        assert!(!seen.may_lead(NodeId(2)) && seen.may_lead(NodeId(3)), "the other may");
+        assert!(!seen.may_lead(NodeId(4)), "who was not heard may not");
     }
 
     #[test]

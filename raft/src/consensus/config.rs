@@ -14,11 +14,12 @@ use crate::options::MetadataOptions;
 /// # Errors
 /// The timers contradict each other.
 pub(crate) fn config(options: &MetadataOptions, group: GroupId) -> Result<Arc<Config>, ConfigError> {
+    let (election_timeout_min, election_timeout_max) = election_timeouts(options);
     let config = Config {
         cluster_name: format!("group {group}"),
         heartbeat_interval: milliseconds(options.heartbeat),
-        election_timeout_min: milliseconds(options.election_timeout_min),
-        election_timeout_max: milliseconds(options.election_timeout_max),
+        election_timeout_min,
+        election_timeout_max,
         enable_pre_vote: Some(true),
         allow_log_reversion: Some(false),
         // A restarted leader stands for election like everybody: its followers may have gone on without it.
@@ -34,6 +35,17 @@ pub(crate) fn config(options: &MetadataOptions, group: GroupId) -> Result<Arc<Co
         ..Config::default()
     };
     Ok(Arc::new(config.validate()?))
+}
+
+/// What the library is told, so that a silent leader's followers stand for election when the options say so.
+///
+/// The library waits the leader's lease, which is its longest time-out, *and then* a time-out: with the options taken as they are an election would
+/// begin after twice their longest time, which is longer than a request waits.
+fn election_timeouts(options: &MetadataOptions) -> (u64, u64) {
+    let heartbeat = milliseconds(options.heartbeat);
+    let lease = (milliseconds(options.election_timeout_max) / 2).max(heartbeat + 2);
+    let least = milliseconds(options.election_timeout_min).saturating_sub(lease).clamp(heartbeat + 1, lease - 1);
+    (least, lease)
 }
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -58,7 +70,8 @@ mod tests {
         let options = MetadataOptions::new(identity, Arc::new(MemoryStores), Arc::new(|| 0), Arc::new(|_: &str| {}));
         assert_eq!(options.validate(), Ok(()), "the defaults");
         let config = config(&options, GroupId::SYSTEM).expect("the defaults");
-        assert_eq!((config.heartbeat_interval, config.election_timeout_min, config.election_timeout_max), (250, 1000, 2000), "timers");
+        let (lease, shortest, longest) = (config.election_timeout_max, config.election_timeout_min, config.election_timeout_max);
+        assert_eq!((config.heartbeat_interval, lease + shortest, lease + longest), (250, 1251, 2000), "silence until an election");
         assert_eq!((config.enable_pre_vote, config.allow_log_reversion), (Some(true), Some(false)), "elections");
         assert_eq!(config.snapshot_policy, SnapshotPolicy::Never, "snapshots");
     }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::clocks::Clocks;
 use super::directory::Directory;
+use super::forward::Forwards;
 use super::replica::Replica;
 use super::sessions::Sessions;
 use super::space::SpaceGauge;
@@ -38,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) sessions: Sessions,
     pub(crate) space: SpaceGauge,
     pub(crate) clocks: Clocks,
+    /// Commands for leaders on other nodes.
+    pub(crate) forwards: Forwards,
     /// The applied index of the system group here.
     pub(crate) system_applied: watch::Sender<u64>,
     /// What the system group's replica here is to do; carried out by the task that starts and ends replicas.
@@ -45,6 +48,8 @@ pub(crate) struct Context {
     orders_taken: Mutex<Option<mpsc::Receiver<Order>>>,
     /// Generations of the system group below this one are refused, whatever the replica here has heard.
     system_generation: watch::Sender<Generation>,
+    /// The view of the system group that requests share, and which placement's state at which applied index it shows.
+    pub(crate) system_shared: Mutex<Option<((RaftId, u64), SystemView)>>,
     /// The last view of the system group that held something, for when the replica here begins anew.
     system_last: Mutex<Option<SystemView>>,
     /// Becomes true when everything must end.
@@ -76,10 +81,12 @@ impl Context {
             sessions: Sessions::default(),
             space,
             clocks: Clocks::default(),
+            forwards: Forwards::default(),
             system_applied: watch::Sender::new(0),
             orders,
             orders_taken: Mutex::new(Some(orders_taken)),
             system_generation,
+            system_shared: Mutex::default(),
             system_last: Mutex::default(),
             stop: watch::Sender::new(false),
             directory: RwLock::default(),
@@ -114,7 +121,12 @@ impl Context {
     }
 
     pub(crate) fn take_replica(&self, group: GroupId) -> Option<Arc<Replica>> {
-        self.replicas.write().unwrap_or_else(PoisonError::into_inner).remove(&group)
+        let taken = self.replicas.write().unwrap_or_else(PoisonError::into_inner).remove(&group);
+        if group == GroupId::SYSTEM {
+            // Its state is to be let go of.
+            *self.system_shared.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        taken
     }
 
     /// A view of the system group's local replica; empty while there is none.

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use skep_placement::ids::{Generation, GroupId, NodeId, RaftId};
 use tokio::time::Instant;
 use tonic::{Request, Response};
@@ -12,7 +13,7 @@ use tonic::{Request, Response};
 use super::adoption::Adopted;
 use super::batcher::NotDone;
 use super::context::Context;
-use super::read_id::{confirm, leader_of};
+use super::read_id::leader_of;
 use super::reconciler::is_done;
 use super::router::{Caller, admit, identity_of};
 use super::system_placement::{Order, is_newer};
@@ -20,11 +21,12 @@ use super::{limits, membership, status, survey};
 use crate::errors::QueryError;
 use crate::format::raft_types::decode_log_id;
 use crate::recovery::Position;
+use crate::wire::meta::v1::Proposal;
 use crate::wire::raft::v1::metadata_server::Metadata as MetadataCalls;
 use crate::wire::raft::v1::{
     AdoptSystemReply, AdoptSystemRequest, ChangeMemberReply, ChangeMemberRequest, ClockReply, ClockRequest, Envelope, GroupStatusReply,
-    GroupStatusRequest, ProposeReply, ProposeRequest, QueryReply, QueryRequest, ReadIdReply, ReadIdRequest, RecoverSystemReply,
-    RecoverSystemRequest, Status, SurveyReply, SurveyRequest,
+    GroupStatusRequest, ProposalReply, ProposeReply, ProposeRequest, QueryReply, QueryRequest, ReadIdReply, ReadIdRequest,
+    RecoverSystemReply, RecoverSystemRequest, Status, SurveyReply, SurveyRequest,
 };
 
 /// The calls of gateways.
@@ -35,6 +37,10 @@ pub struct MetadataService {
 
 fn number(node: Option<NodeId>) -> u64 {
     node.unwrap_or_default().0
+}
+
+fn said(status: Status) -> ProposalReply {
+    ProposalReply { status: status.into(), ..ProposalReply::default() }
 }
 
 /// The caller's deadline on this node's clock; never further than it may be.
@@ -52,6 +58,18 @@ impl MetadataService {
         self.context.generation(caller.group).is_some_and(|known| known != caller.generation)
     }
 
+    async fn propose_one(&self, group: GroupId, proposal: Proposal, until: Instant) -> ProposalReply {
+        match tokio::time::timeout_at(until, self.context.propose_at_leader(group, proposal)).await {
+            Ok(Ok(outcome)) => ProposalReply { outcome: Some(outcome), ..said(Status::Ok) },
+            Ok(Err(NotDone::NotLeader(leader))) => ProposalReply { leader_node: number(leader), ..said(Status::NotLeader) },
+            Ok(Err(NotDone::NoReplica)) => said(Status::NoReplica),
+            Ok(Err(NotDone::Busy)) => said(Status::TooBusy),
+            Ok(Err(NotDone::NoSpace)) => said(Status::NoSpace),
+            Ok(Err(NotDone::Unknown(detail))) => ProposalReply { detail, ..said(Status::Unknown) },
+            Err(_elapsed) => said(Status::Unknown),
+        }
+    }
+
     fn leader_node(&self, group: GroupId) -> Option<NodeId> {
         self.context.replica(group).and_then(|replica| leader_of(&replica.raft)).map(|(_, node)| node)
     }
@@ -61,23 +79,14 @@ impl MetadataService {
 impl MetadataCalls for MetadataService {
     async fn propose(&self, request: Request<ProposeRequest>) -> Result<Response<ProposeReply>, tonic::Status> {
         let caller = self.admit(&request, request.get_ref().envelope.as_ref())?;
-        let reply = |status: Status| ProposeReply { status: status.into(), ..ProposeReply::default() };
-        if self.generation_differs(caller) {
-            return Ok(Response::new(reply(Status::WrongGeneration)));
-        }
         let request = request.into_inner();
-        let proposal = request.proposal.ok_or_else(|| tonic::Status::failed_precondition("there is no proposal"))?;
-        let proposed = self.context.propose_at_leader(caller.group, proposal);
-        let reply = match tokio::time::timeout_at(deadline(request.timeout_ms), proposed).await {
-            Ok(Ok(outcome)) => ProposeReply { outcome: Some(outcome), ..reply(Status::Ok) },
-            Ok(Err(NotDone::NotLeader(leader))) => ProposeReply { leader_node: number(leader), ..reply(Status::NotLeader) },
-            Ok(Err(NotDone::NoReplica)) => reply(Status::NoReplica),
-            Ok(Err(NotDone::Busy)) => reply(Status::TooBusy),
-            Ok(Err(NotDone::NoSpace)) => reply(Status::NoSpace),
-            Ok(Err(NotDone::Unknown(detail))) => ProposeReply { detail, ..reply(Status::Unknown) },
-            Err(_elapsed) => reply(Status::Unknown),
-        };
-        Ok(Response::new(reply))
+        if self.generation_differs(caller) {
+            let replies = vec![said(Status::WrongGeneration); request.proposals.len()];
+            return Ok(Response::new(ProposeReply { replies }));
+        }
+        let until = deadline(request.timeout_ms);
+        let proposed = request.proposals.into_iter().map(|proposal| self.propose_one(caller.group, proposal, until));
+        Ok(Response::new(ProposeReply { replies: join_all(proposed).await }))
     }
 
     async fn read_id(&self, request: Request<ReadIdRequest>) -> Result<Response<ReadIdReply>, tonic::Status> {
@@ -92,10 +101,11 @@ impl MetadataCalls for MetadataService {
         if !replica.leads() {
             return Ok(Response::new(reply(Status::NotLeader, 0, self.leader_node(caller.group))));
         }
-        let reply = match confirm(&replica.raft, deadline(request.get_ref().timeout_ms)).await {
+        // Readers of all nodes share the confirmations that this leader asks its quorum for.
+        let reply = match replica.read_ids.get(deadline(request.get_ref().timeout_ms)).await {
             Ok(index) => reply(Status::Ok, index, None),
-            Err((_, Some(leader))) => reply(Status::NotLeader, 0, Some(leader)),
-            Err((_, None)) => reply(Status::Unavailable, 0, None),
+            Err(_why) if !replica.leads() => reply(Status::NotLeader, 0, self.leader_node(caller.group)),
+            Err(_why) => reply(Status::Unavailable, 0, None),
         };
         Ok(Response::new(reply))
     }
@@ -156,7 +166,8 @@ impl MetadataCalls for MetadataService {
 
     async fn clock(&self, request: Request<ClockRequest>) -> Result<Response<ClockReply>, tonic::Status> {
         self.admit(&request, request.get_ref().envelope.as_ref())?;
-        Ok(Response::new(ClockReply { micros: self.context.options.clock.now_micros() }))
+        let (micros, low_on_space) = (self.context.options.clock.now_micros(), self.context.space.is_low());
+        Ok(Response::new(ClockReply { micros, low_on_space }))
     }
 
     async fn survey(&self, request: Request<SurveyRequest>) -> Result<Response<SurveyReply>, tonic::Status> {

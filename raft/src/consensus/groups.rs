@@ -113,16 +113,6 @@ pub(crate) async fn run(context: Arc<Context>) {
     }
 }
 
-/// Measures free space until everything must end.
-pub(crate) async fn measure_space(context: Arc<Context>) {
-    while context.sleep_until(Instant::now() + limits::SPACE_INTERVAL).await {
-        let measuring = Arc::clone(&context);
-        if tokio::task::spawn_blocking(move || measuring.space.measure()).await.is_err() {
-            return;
-        }
-    }
-}
-
 /// Reads the cluster map from the local copy of the system group.
 pub(crate) fn read_directory(context: &Context) {
     match Directory::read(&context.system_stale()) {

@@ -23,6 +23,9 @@ pub const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Entries of one group that a leader has proposed and that are not applied yet.
 pub const ENTRIES_IN_FLIGHT_MAX: usize = 4;
 
+/// Calls with commands to one leader on another node that are under way; what comes meanwhile goes with the next.
+pub const FORWARDS_IN_FLIGHT_MAX: usize = 4;
+
 /// Entries sent in one append; their bytes are bounded by the log's reader.
 pub const APPEND_ENTRIES_MAX: u64 = 256;
 
@@ -121,6 +124,9 @@ pub const LEADER_CLOCK_OFF_MICROS_MAX: u64 = 2_000_000;
 
 /// A leader with a wrong clock tries so often to find another.
 pub const CLOCK_HAND_OVER_PAUSE: Duration = Duration::from_secs(60);
+
+/// A leader without room tries so often to find another.
+pub const SPACE_HAND_OVER_PAUSE: Duration = Duration::from_secs(60);
 
 /// How often free space is measured.
 pub const SPACE_INTERVAL: Duration = Duration::from_secs(1);

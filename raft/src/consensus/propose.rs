@@ -7,18 +7,18 @@ use std::error::Error;
 use std::sync::Arc;
 
 use prost::Message;
-use skep_placement::ids::{GroupId, NodeId, RaftId};
+use skep_placement::ids::{GroupId, NodeId};
 use tokio::time::Instant;
 
 use super::batcher::NotDone;
 use super::context::Context;
+use super::forward::Missed;
 use super::limits;
 use super::read_id::leader_of;
 use crate::errors::{ProposeError, QueryError};
 use crate::metrics as names;
 use crate::wire::meta::v1::{Command, OpenSession, Outcome, Proposal, SessionOpened, command, outcome};
-use crate::wire::raft::v1::metadata_client::MetadataClient;
-use crate::wire::raft::v1::{ProposeRequest, Status};
+use crate::wire::raft::v1::Status;
 
 /// What one try came to.
 enum Tried {
@@ -205,47 +205,33 @@ impl Context {
     }
 
     async fn propose_there(&self, node: NodeId, group: GroupId, proposal: &Proposal, deadline: Instant) -> Tried {
-        let channel = match self.peers.channel(node) {
-            Ok(channel) => channel,
-            Err(error) => return Tried::Not(error.to_string()),
-        };
-        let left = deadline.saturating_duration_since(Instant::now());
-        let request = ProposeRequest {
-            envelope: Some(self.envelope(group, RaftId(0), RaftId(0))),
-            proposal: Some(proposal.clone()),
-            timeout_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
-            hops: 0,
-        };
-        let client = MetadataClient::new(channel);
-        let mut client = client.max_decoding_message_size(limits::MESSAGE_BYTES_MAX).max_encoding_message_size(limits::MESSAGE_BYTES_MAX);
         // A leader that died silently must not take the time in which another is elected.
-        let Ok(reply) = tokio::time::timeout(limits::PROPOSAL_ATTEMPT, client.propose(request)).await else {
-            return Tried::Perhaps(format!("node {node} did not answer in time"));
+        let sent = self.forwards.send((group, node), proposal.clone(), deadline);
+        let reply = match tokio::time::timeout(limits::PROPOSAL_ATTEMPT, sent).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(Missed::Not(why))) => return Tried::Not(why),
+            Ok(Err(Missed::Perhaps(why))) => return Tried::Perhaps(why),
+            Ok(Err(Missed::Busy)) => return Tried::Refused(ProposeError::TooBusy),
+            Err(_elapsed) => return Tried::Perhaps(format!("node {node} did not answer in time")),
         };
-        let reply = match reply {
-            Ok(reply) => reply.into_inner(),
-            Err(status) if is_surely_not_handled(&status) => return Tried::Not(format!("node {node}: {}", status.message())),
-            Err(status) => return Tried::Perhaps(format!("node {node}: {}", status.message())),
-        };
-        let said = |status: Status| format!("node {node}: {}", if reply.detail.is_empty() { status.as_str_name() } else { &reply.detail });
-        match (reply.status(), reply.outcome.clone()) {
+        let status = reply.status();
+        let said = format!("node {node}: {}", if reply.detail.is_empty() { status.as_str_name() } else { &reply.detail });
+        match (status, reply.outcome) {
             (Status::Ok, Some(outcome)) => Tried::Outcome(Box::new(outcome)),
             (Status::NotLeader, _) => match named(reply.leader_node) {
                 Some(leader) if leader != node => Tried::Elsewhere(leader),
-                _ => Tried::Not(said(Status::NotLeader)),
+                _ => Tried::Not(said),
             },
             (Status::TooBusy, _) => Tried::Refused(ProposeError::TooBusy),
             (Status::NoSpace, _) => Tried::Refused(ProposeError::NoSpace),
-            (status @ (Status::NoReplica | Status::Unavailable | Status::WrongGeneration | Status::TooLarge), _) => {
-                Tried::Not(said(status))
-            }
-            (status @ (Status::Ok | Status::Unknown | Status::Unspecified), _) => Tried::Perhaps(said(status)),
+            (Status::NoReplica | Status::Unavailable | Status::WrongGeneration | Status::TooLarge, _) => Tried::Not(said),
+            (Status::Ok | Status::Unknown | Status::Unspecified, _) => Tried::Perhaps(said),
         }
     }
 }
 
 /// Whether a failed call cannot have reached what it was for: no connection came about, or the envelope was refused.
-fn is_surely_not_handled(status: &tonic::Status) -> bool {
+pub(crate) fn is_surely_not_handled(status: &tonic::Status) -> bool {
     if matches!(
         status.code(),
         tonic::Code::PermissionDenied | tonic::Code::FailedPrecondition | tonic::Code::Unauthenticated | tonic::Code::Unimplemented

@@ -2,7 +2,7 @@
 //!
 //! Where this node has no replica the question goes to one that has. A wait that ends at its deadline is an error, never an older answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use skep_placement::ids::{GroupId, NodeId, RaftId};
 use tokio::time::Instant;
@@ -13,8 +13,11 @@ use super::limits;
 use super::replica::Replica;
 use crate::errors::QueryError;
 use crate::query;
-use crate::store::ReadState;
+use crate::state::GroupKind;
+use crate::store::remembered::RememberedState;
+use crate::store::{ReadState, StateError};
 use crate::system_view::SystemView;
+use crate::wire::meta::v1::query::What;
 use crate::wire::meta::v1::{Answer, Query, answer};
 use crate::wire::raft::v1::metadata_client::MetadataClient;
 use crate::wire::raft::v1::{QueryRequest, Status};
@@ -24,7 +27,26 @@ impl Context {
     pub(crate) async fn system(&self, deadline: Instant) -> Result<SystemView, QueryError> {
         let replica =
             self.replica(GroupId::SYSTEM).ok_or_else(|| QueryError::unavailable("this node has no replica of the system group"))?;
-        Ok(SystemView::new(fresh_state(&replica, deadline).await?))
+        wait_until_fresh(&replica, deadline).await?;
+        Ok(self.system_now(&replica))
+    }
+
+    /// The view of what the replica of the system group holds now. As long as that does not change, all requests share one, and the rows that it has read.
+    fn system_now(&self, replica: &Arc<Replica>) -> SystemView {
+        let mut shared = self.system_shared.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read before the state: a view that is newer than it says is only replaced too early.
+        let key = (replica.id, *replica.state.applied().borrow());
+        match &*shared {
+            Some((of, view)) if *of == key => view.clone(),
+            _ => {
+                let view = SystemView::new(Box::new(RememberedState::over(replica.state.snapshot())));
+                // A replica that is being stopped is not held.
+                if self.replica(GroupId::SYSTEM).is_some_and(|running| Arc::ptr_eq(&running, replica)) {
+                    *shared = Some((key, view.clone()));
+                }
+                view
+            }
+        }
     }
 
     /// Makes sure that a group is known here, if it exists at all.
@@ -70,22 +92,24 @@ impl Context {
         let generation = self.generation(replica.group);
         let state = fresh_state(&replica, deadline).await?;
         let kind = replica.kind;
-        let answered = tokio::task::spawn_blocking(move || query::answer(state.as_ref(), kind, &query)).await;
-        match answered {
-            Ok(Ok(mut answer)) => {
-                if let Some(answer::What::Changes(page)) = &mut answer.what {
-                    // A state of one generation must not be told as that of another.
-                    let known = generation.filter(|generation| self.generation(replica.group) == Some(*generation));
-                    page.generation = known.ok_or_else(|| QueryError::unavailable("the group was recovered meanwhile"))?.0;
-                }
-                Ok(answer)
+        let at_once = if reads_little(&query) { from_memory(state.as_ref(), kind, &query) } else { Err(StateError::NotInMemory) };
+        let answered = match at_once {
+            Err(StateError::NotInMemory) => {
+                let reading = tokio::task::spawn_blocking(move || query::answer(state.as_ref(), kind, &query)).await;
+                reading.map_err(|panicked| QueryError::unavailable(panicked.to_string()))?
             }
-            Ok(Err(error)) => {
-                (self.options.on_fatal)(&format!("cannot read the state of group {}: {error}", replica.group));
-                Err(QueryError::unavailable(error.to_string()))
-            }
-            Err(panicked) => Err(QueryError::unavailable(panicked.to_string())),
+            answered => answered,
+        };
+        let mut found = answered.map_err(|error| {
+            (self.options.on_fatal)(&format!("cannot read the state of group {}: {error}", replica.group));
+            QueryError::unavailable(error.to_string())
+        })?;
+        if let Some(answer::What::Changes(page)) = &mut found.what {
+            // A state of one generation must not be told as that of another.
+            let known = generation.filter(|generation| self.generation(replica.group) == Some(*generation));
+            page.generation = known.ok_or_else(|| QueryError::unavailable("the group was recovered meanwhile"))?.0;
         }
+        Ok(found)
     }
 
     async fn query_there(&self, node: NodeId, group: GroupId, query: Query, deadline: Instant) -> Result<Answer, String> {
@@ -110,18 +134,36 @@ impl Context {
     }
 }
 
+/// Whether a question is about a few rows, so that going to another thread costs more than the answer if they are in memory.
+fn reads_little(query: &Query) -> bool {
+    matches!(query.what, Some(What::Stat(_) | What::Content(_) | What::Locate(_) | What::Totals(_) | What::Chunk(_)))
+}
+
+/// The answer, if no disk has to be waited for.
+fn from_memory(state: &dyn ReadState, kind: GroupKind, query: &Query) -> Result<Answer, StateError> {
+    match state.in_memory() {
+        Some(in_memory) => query::answer(in_memory.as_ref(), kind, query),
+        None => query::answer(state, kind, query),
+    }
+}
+
 fn turn_of(holders: &[NodeId], turn: usize) -> Option<NodeId> {
     holders.get(turn.checked_rem(holders.len())?).copied()
 }
 
 /// The state of a replica once it holds everything that was acknowledged before this call.
 pub(crate) async fn fresh_state(replica: &Replica, deadline: Instant) -> Result<Box<dyn ReadState>, QueryError> {
+    wait_until_fresh(replica, deadline).await?;
+    Ok(replica.state.snapshot())
+}
+
+/// Waits until a replica holds everything that was acknowledged before this call.
+async fn wait_until_fresh(replica: &Replica, deadline: Instant) -> Result<(), QueryError> {
     let index = replica.read_ids.get(deadline).await.map_err(QueryError::unavailable)?;
     let mut applied = replica.state.applied();
     match tokio::time::timeout_at(deadline, applied.wait_for(|applied| *applied >= index)).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(_closed)) => return Err(QueryError::unavailable("the replica stops")),
-        Err(_elapsed) => return Err(QueryError::unavailable("the replica here did not catch up in time")),
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_closed)) => Err(QueryError::unavailable("the replica stops")),
+        Err(_elapsed) => Err(QueryError::unavailable("the replica here did not catch up in time")),
     }
-    Ok(replica.state.snapshot())
 }

@@ -1,6 +1,7 @@
 //! Read ids: the index that a replica must have applied so that a read there is linearizable.
 //!
-//! One is fetched at a time for a group; who comes while one is on its way waits for the next, because that one may be older than his request.
+//! One is fetched at a time for a group; who comes while one is on its way waits for the next, because that one may be older than his request. Other nodes'
+//! fetchers are readers of the leader's, so that one confirmation serves the readers of all nodes.
 
 use std::sync::Arc;
 
@@ -152,7 +153,7 @@ pub(crate) fn leader_of(raft: &Raft<StateMachine>) -> Option<(RaftId, NodeId)> {
 }
 
 /// Has a leader here confirm with a quorum that it leads, and returns what a reader must have applied.
-pub(crate) async fn confirm(raft: &Raft<StateMachine>, deadline: Instant) -> Result<u64, (String, Option<NodeId>)> {
+async fn confirm(raft: &Raft<StateMachine>, deadline: Instant) -> Result<u64, (String, Option<NodeId>)> {
     let left = deadline.saturating_duration_since(Instant::now());
     let option = LinearizerOption::from(ReadPolicy::ReadIndex).with_wait_timeout(left);
     match tokio::time::timeout_at(deadline, raft.get_read_log_id(option)).await {

@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::options::FreeSpace;
 use crate::wire::meta::v1::{
-    Command, ContentCommand, IdentityCommand, JobCommand, TreeCommand, WorkspaceCommand, command, content_command, identity_command,
-    job_command, tree_command, workspace_command,
+    Command, ContentCommand, CreateJob, IdentityCommand, JobCommand, Permission, TreeCommand, WorkspaceCommand, batch_step, command,
+    content_command, identity_command, job_command, tree_command, workspace_command,
 };
+
+/// The name of the job that is noted beside a deletion.
+const DELETION_JOB: &str = "delete";
 
 /// Remembers the last measurement.
 pub(crate) struct SpaceGauge {
@@ -32,31 +35,24 @@ impl SpaceGauge {
         self.low.store(low, Ordering::Relaxed);
     }
 
+    /// Whether less is free than there should be.
+    pub(crate) fn is_low(&self) -> bool {
+        self.low.load(Ordering::Relaxed)
+    }
+
     /// Whether a command may be proposed with what is free.
     pub(crate) fn admits(&self, command: &Command) -> bool {
-        !self.low.load(Ordering::Relaxed) || goes_on_when_full(command)
+        !self.is_low() || goes_on_when_full(command)
     }
 }
 
-/// What goes on below the floor, on the reserve: whatever frees space or mends the cluster.
+/// What goes on below the floor, on the reserve: whatever frees space, takes rights away or mends the cluster, and what people need to get so far: signing in.
 fn goes_on_when_full(command: &Command) -> bool {
     match &command.what {
         Some(command::What::OpenSession(_) | command::What::CloseSessions(_) | command::What::PruneMeta(_) | command::What::Cluster(_)) => {
             true
         }
-        Some(command::What::Tree(TreeCommand { what })) => matches!(
-            what,
-            Some(
-                tree_command::What::DeleteEntry(_)
-                    | tree_command::What::DeleteVersion(_)
-                    | tree_command::What::RemoveLock(_)
-                    | tree_command::What::ExpireLocks(_)
-                    | tree_command::What::PruneVersions(_)
-                    | tree_command::What::PruneHistory(_)
-                    | tree_command::What::ReapEntries(_)
-                    | tree_command::What::EmptyBins(_)
-            )
-        ),
+        Some(command::What::Tree(TreeCommand { what })) => what.as_ref().is_some_and(of_the_tree),
         Some(command::What::Content(ContentCommand { what })) => matches!(
             what,
             Some(
@@ -65,22 +61,59 @@ fn goes_on_when_full(command: &Command) -> bool {
                     | content_command::What::AdvanceHorizon(_)
                     | content_command::What::ShardRepaired(_)
                     | content_command::What::Reencoded(_)
+                    | content_command::What::ReportDamage(_)
+                    | content_command::What::QueueRepairs(_)
             )
         ),
-        Some(command::What::Identity(IdentityCommand { what })) => matches!(
-            what,
-            Some(identity_command::What::DeleteUser(_) | identity_command::What::DeleteToken(_) | identity_command::What::ExpireTokens(_))
-        ),
-        Some(command::What::Workspace(WorkspaceCommand { what })) => matches!(what, Some(workspace_command::What::DeleteWorkspace(_))),
-        Some(command::What::Job(JobCommand { what })) => !matches!(what, Some(job_command::What::Create(_)) | None),
+        Some(command::What::Identity(IdentityCommand { what })) => what.as_ref().is_some_and(of_identities),
+        Some(command::What::Workspace(WorkspaceCommand { what })) => {
+            matches!(what, Some(workspace_command::What::DeleteWorkspace(_) | workspace_command::What::DeleteNamespace(_)))
+        }
+        Some(command::What::Job(JobCommand { what })) => match what {
+            // A deletion is answered with its job: without it the deletion, which is done, would look refused.
+            Some(job_command::What::Create(CreateJob { job })) => job.as_ref().is_some_and(|job| job.name == DELETION_JOB),
+            Some(_) => true,
+            None => false,
+        },
         None => false,
+    }
+}
+
+fn of_the_tree(what: &tree_command::What) -> bool {
+    use batch_step::What as Step;
+    use tree_command::What;
+    match what {
+        What::DeleteEntry(_)
+        | What::DeleteVersion(_)
+        | What::RemoveLock(_)
+        | What::ExpireLocks(_)
+        | What::PruneVersions(_)
+        | What::QueuePruning(_)
+        | What::PruneHistory(_)
+        | What::ReapEntries(_)
+        | What::EmptyBins(_) => true,
+        What::Batch(batch) => batch.steps.iter().all(|step| matches!(step.what, Some(Step::DeleteEntry(_) | Step::HoldsStill(_)))),
+        _grows => false,
+    }
+}
+
+fn of_identities(what: &identity_command::What) -> bool {
+    use identity_command::What;
+    match what {
+        // Who cannot sign in cannot delete. Tokens expire, and are swept.
+        What::PutToken(_) | What::DeleteUser(_) | What::DeleteToken(_) | What::ExpireTokens(_) => true,
+        What::PutGrant(grant) => grant.permission() == Permission::Unspecified,
+        _grows => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::meta::v1::{DeleteEntry, PutFile};
+    use crate::wire::meta::v1::{
+        BatchStep, DeleteEntry, DeleteNamespace, HoldsStill, JobRecord, PutFile, PutGrant, PutToken, PutUser, QueueRepairs, ReportDamage,
+        ReportJob, TreeBatch,
+    };
 
     struct Fixed(u64, u64);
 
@@ -90,18 +123,89 @@ mod tests {
         }
     }
 
+    fn command(what: command::What) -> Command {
+        Command { what: Some(what), ..Command::default() }
+    }
+
     fn tree(what: tree_command::What) -> Command {
-        Command { what: Some(command::What::Tree(TreeCommand { what: Some(what) })), ..Command::default() }
+        command(command::What::Tree(TreeCommand { what: Some(what) }))
+    }
+
+    fn content(what: content_command::What) -> Command {
+        command(command::What::Content(ContentCommand { what: Some(what) }))
+    }
+
+    fn identity(what: identity_command::What) -> Command {
+        command(command::What::Identity(IdentityCommand { what: Some(what) }))
+    }
+
+    fn job(what: job_command::What) -> Command {
+        command(command::What::Job(JobCommand { what: Some(what) }))
+    }
+
+    fn create_job(name: &str) -> Command {
+        let record = JobRecord { name: name.to_owned(), ..JobRecord::default() };
+        job(job_command::What::Create(CreateJob { job: Some(record) }))
+    }
+
+    fn batch(steps: Vec<batch_step::What>) -> Command {
+        let steps = steps.into_iter().map(|what| BatchStep { what: Some(what) }).collect();
+        tree(tree_command::What::Batch(TreeBatch { steps }))
+    }
+
+    fn full() -> SpaceGauge {
+        SpaceGauge::new(Arc::new(Fixed(49, 1000)), 5)
     }
 
     #[test]
-    fn below_the_floor_only_deleting_goes_on() {
+    fn the_floor_is_what_the_options_say() {
         let put = tree(tree_command::What::PutFile(PutFile::default()));
-        let delete = tree(tree_command::What::DeleteEntry(DeleteEntry::default()));
-        let full = SpaceGauge::new(Arc::new(Fixed(49, 1000)), 5);
-        assert!(!full.admits(&put), "a file at 4.9 % free");
-        assert!(full.admits(&delete), "a deletion at 4.9 % free");
+        assert!(full().is_low() && !full().admits(&put), "a file at 4.9 % free");
         let roomy = SpaceGauge::new(Arc::new(Fixed(50, 1000)), 5);
-        assert!(roomy.admits(&put), "a file at 5 % free");
+        assert!(!roomy.is_low() && roomy.admits(&put), "a file at 5 % free");
+    }
+
+    #[test]
+    fn below_the_floor_goes_on_what_frees_and_mends_and_signing_in() {
+        let namespace = workspace_command::What::DeleteNamespace(DeleteNamespace::default());
+        let going_on = [
+            ("a deletion", tree(tree_command::What::DeleteEntry(DeleteEntry::default()))),
+            (
+                "a batch that only deletes",
+                batch(vec![
+                    batch_step::What::HoldsStill(HoldsStill::default()),
+                    batch_step::What::DeleteEntry(DeleteEntry::default()),
+                    batch_step::What::DeleteEntry(DeleteEntry::default()),
+                ]),
+            ),
+            ("the job of a deletion", create_job("delete")),
+            ("the progress of a job", job(job_command::What::Report(ReportJob::default()))),
+            ("signing in", identity(identity_command::What::PutToken(PutToken::default()))),
+            ("taking a grant away", identity(identity_command::What::PutGrant(PutGrant::default()))),
+            ("reporting damage", content(content_command::What::ReportDamage(ReportDamage::default()))),
+            ("queueing repairs", content(content_command::What::QueueRepairs(QueueRepairs::default()))),
+            ("the end of a namespace", command(command::What::Workspace(WorkspaceCommand { what: Some(namespace) }))),
+        ];
+        for (name, command) in going_on {
+            assert!(full().admits(&command), "{name} is refused");
+        }
+    }
+
+    #[test]
+    fn below_the_floor_what_grows_is_refused() {
+        let granted = PutGrant { permission: Permission::Read.into(), ..PutGrant::default() };
+        let refused = [
+            (
+                "a batch that also writes",
+                batch(vec![batch_step::What::DeleteEntry(DeleteEntry::default()), batch_step::What::PutFile(PutFile::default())]),
+            ),
+            ("another job", create_job("copy")),
+            ("a user", identity(identity_command::What::PutUser(PutUser::default()))),
+            ("a grant", identity(identity_command::What::PutGrant(granted))),
+            ("nothing", Command::default()),
+        ];
+        for (name, command) in refused {
+            assert!(!full().admits(&command), "{name} is admitted");
+        }
     }
 }

@@ -278,8 +278,9 @@ impl Writer {
     }
 }
 
-/// Makes a batch durable. Tests of power cuts leave it out to see that they would notice.
+/// Makes a batch durable. Tests of power cuts leave it out to see that they would notice; others make it fail.
 fn sync(file: &dyn LogFile) -> io::Result<()> {
     fail::fail_point!("log-skip-sync", |_left_out| Ok(()));
+    fail::fail_point!("log-fail-sync", |_failed| Err(io::Error::other("a test has this sync fail")));
     file.sync_data()
 }

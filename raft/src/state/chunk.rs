@@ -10,7 +10,7 @@ use skep_placement::profile::Code;
 use crate::keys::{ChunkKey, CondemnedKey, DeleteKey, HorizonKey, RepairKey};
 use crate::state::read;
 use crate::state::rejection::{Stop, id, refuse_at, required};
-use crate::state::transaction::{Transaction, take};
+use crate::state::transaction::{Transaction, take, take_late};
 use crate::store::StateError;
 use crate::wire::meta::v1::{self, ChunkRecord, DeleteRecord, RejectionCode, RepairCause, RepairRecord, StoredChunk};
 use skep_placement::limits::CHUNK_LENGTH_BYTES_MAX;
@@ -157,6 +157,11 @@ fn begin(transaction: &mut Transaction<'_>, named: &Named<'_>) -> Result<(), Sta
     queue(transaction, named.chunk, &record, false)
 }
 
+/// Whether a chunk is erasure-coded; else its shards are whole copies.
+pub(crate) fn is_coded(record: &ChunkRecord) -> bool {
+    record.code.is_some_and(|code| code.data > 1)
+}
+
 /// Counts a chunk among the live ones.
 fn count_live(transaction: &mut Transaction<'_>, record: &ChunkRecord) -> Result<(), StateError> {
     let stored = stored_bytes(record)?;
@@ -164,6 +169,10 @@ fn count_live(transaction: &mut Transaction<'_>, record: &ChunkRecord) -> Result
         totals.chunks += 1;
         totals.chunk_bytes += u64::from(record.length);
         totals.stored_bytes += stored;
+        if is_coded(record) {
+            totals.coded_bytes += u64::from(record.length);
+            totals.coded_stored_bytes += stored;
+        }
         Ok(())
     })
 }
@@ -173,6 +182,10 @@ fn uncount_live(transaction: &mut Transaction<'_>, record: &ChunkRecord) -> Resu
     transaction.count(|totals| {
         take(&mut totals.chunks, 1, "chunks")?;
         take(&mut totals.chunk_bytes, u64::from(record.length), "chunk bytes")?;
+        if is_coded(record) {
+            take_late(&mut totals.coded_bytes, u64::from(record.length));
+            take_late(&mut totals.coded_stored_bytes, stored);
+        }
         take(&mut totals.stored_bytes, stored, "stored bytes")
     })
 }

@@ -9,7 +9,7 @@ use crate::keys::{self, ContentKey, Counter, UploadExpiryKey};
 use crate::state::chunk::{self, named};
 use crate::state::manifest::{self, Appending};
 use crate::state::rejection::{Stop, invalid, refuse, required};
-use crate::state::transaction::{Transaction, take};
+use crate::state::transaction::{Transaction, take, take_late};
 use crate::state::{limits, read};
 use crate::store::{Family, StateError};
 use crate::wire::meta::v1::new_content::From;
@@ -58,6 +58,7 @@ fn inlined(transaction: &mut Transaction<'_>, put: &PutFile, new: &NewContent, b
     transaction.put_bytes(Family::Inline, keys::inline(content), bytes.clone());
     transaction.count(|totals| {
         totals.inline_bytes += length(bytes.len());
+        totals.inline_plain_bytes += plain;
         totals.stored_bytes += length(bytes.len());
         Ok(())
     })?;
@@ -153,11 +154,12 @@ pub(crate) fn release(transaction: &mut Transaction<'_>, content: ContentId) -> 
         return Ok(());
     }
     if record.inlined {
-        let inlined = keys::inline(content);
+        let (inlined, plain) = (keys::inline(content), record.size);
         let length = length(transaction.state().get(Family::Inline, &inlined)?.map_or(0, |bytes| bytes.len()));
         transaction.delete_bytes(Family::Inline, inlined);
         transaction.count(|totals| {
             take(&mut totals.inline_bytes, length, "inline bytes")?;
+            take_late(&mut totals.inline_plain_bytes, plain);
             take(&mut totals.stored_bytes, length, "stored bytes")
         })?;
     }

@@ -14,7 +14,8 @@ use bytes::Bytes;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ChecksumType, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBRawIteratorWithThreadMode, Env, FlushOptions, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions, properties,
+    DBRawIteratorWithThreadMode, Env, ErrorKind, FlushOptions, Options, ReadOptions, ReadTier, WriteBatch, WriteBufferManager,
+    WriteOptions, properties,
 };
 
 use self::owned_snapshot::OwnedSnapshot;
@@ -108,6 +109,7 @@ impl RocksShared {
             // Bytes that people sent: moved by compactions as little as can be.
             options.set_enable_blob_files(true);
             options.set_min_blob_size(256);
+            options.set_blob_cache(&self.cache);
             options.set_blob_file_size(64 << 20);
             options.set_blob_compression_type(DBCompressionType::Lz4);
             options.set_enable_blob_gc(true);
@@ -203,43 +205,15 @@ impl StateStore for RocksStore {
 
 impl ReadState for OwnedSnapshot {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StateError> {
-        let handle = handle(self.database(), family)?;
-        Ok(self.snapshot().get_cf(handle, key).map_err(failed)?.map(Bytes::from))
+        get(self, ReadTier::All, family, key)
     }
 
     fn scan<'a>(&'a self, family: Family, start: Bound<&[u8]>, end: Bound<&[u8]>, direction: Direction) -> Rows<'a> {
-        let handle = match handle(self.database(), family) {
-            Ok(handle) => handle,
-            Err(error) => return Box::new(std::iter::once(Err(error))),
-        };
-        let (lower, upper) = (least(start), least_above(end));
-        if upper.as_ref().is_some_and(|upper| *upper <= lower) {
-            return Box::new(std::iter::empty());
-        }
-        let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(lower);
-        if let Some(upper) = upper {
-            options.set_iterate_upper_bound(upper);
-        }
-        let mut rows = self.snapshot().raw_iterator_cf_opt(handle, options);
-        match direction {
-            Direction::Forward => rows.seek_to_first(),
-            Direction::Backward => rows.seek_to_last(),
-        }
-        Box::new(RocksRows { rows, direction, at_row: true, ended: false })
+        scan(self, ReadTier::All, (family, start, end), direction)
     }
 
     fn count(&self, family: Family, start: Bound<&[u8]>, end: Bound<&[u8]>) -> Result<u64, StateError> {
-        let (lower, upper) = (least(start), least_above(end));
-        if upper.as_ref().is_some_and(|upper| *upper <= lower) {
-            return Ok(0);
-        }
-        let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(lower);
-        if let Some(upper) = upper {
-            options.set_iterate_upper_bound(upper);
-        }
-        let mut rows = self.snapshot().raw_iterator_cf_opt(handle(self.database(), family)?, options);
+        let Some(mut rows) = cursor(self, ReadTier::All, (family, start, end))? else { return Ok(0) };
         rows.seek_to_first();
         let mut count = 0;
         while rows.valid() {
@@ -249,6 +223,66 @@ impl ReadState for OwnedSnapshot {
         rows.status().map_err(failed)?;
         Ok(count)
     }
+
+    fn in_memory<'a>(&'a self) -> Option<Box<dyn ReadState + 'a>> {
+        Some(Box::new(InMemory(self)))
+    }
+}
+
+/// What of a snapshot is in write buffers or in the cache.
+struct InMemory<'a>(&'a OwnedSnapshot);
+
+impl ReadState for InMemory<'_> {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StateError> {
+        get(self.0, ReadTier::BlockCache, family, key)
+    }
+
+    fn scan<'a>(&'a self, family: Family, start: Bound<&[u8]>, end: Bound<&[u8]>, direction: Direction) -> Rows<'a> {
+        scan(self.0, ReadTier::BlockCache, (family, start, end), direction)
+    }
+}
+
+/// Rows of a family between two bounds.
+type Part<'b> = (Family, Bound<&'b [u8]>, Bound<&'b [u8]>);
+
+fn get(state: &OwnedSnapshot, tier: ReadTier, family: Family, key: &[u8]) -> Result<Option<Bytes>, StateError> {
+    let mut options = ReadOptions::default();
+    options.set_read_tier(tier);
+    let handle = handle(state.database(), family)?;
+    Ok(state.snapshot().get_cf_opt(handle, key, options).map_err(failed)?.map(Bytes::from))
+}
+
+fn scan<'a>(state: &'a OwnedSnapshot, tier: ReadTier, part: Part<'_>, direction: Direction) -> Rows<'a> {
+    let mut rows = match cursor(state, tier, part) {
+        Ok(Some(rows)) => rows,
+        Ok(None) => return Box::new(std::iter::empty()),
+        Err(error) => return Box::new(std::iter::once(Err(error))),
+    };
+    match direction {
+        Direction::Forward => rows.seek_to_first(),
+        Direction::Backward => rows.seek_to_last(),
+    }
+    Box::new(RocksRows { rows, direction, at_row: true, ended: false })
+}
+
+/// An iterator over a part, which stands nowhere yet; nothing if no key is between the bounds.
+fn cursor<'a>(
+    state: &'a OwnedSnapshot,
+    tier: ReadTier,
+    (family, start, end): Part<'_>,
+) -> Result<Option<DBRawIteratorWithThreadMode<'a, DB>>, StateError> {
+    let handle = handle(state.database(), family)?;
+    let (lower, upper) = (least(start), least_above(end));
+    if upper.as_ref().is_some_and(|upper| *upper <= lower) {
+        return Ok(None);
+    }
+    let mut options = ReadOptions::default();
+    options.set_read_tier(tier);
+    options.set_iterate_lower_bound(lower);
+    if let Some(upper) = upper {
+        options.set_iterate_upper_bound(upper);
+    }
+    Ok(Some(state.snapshot().raw_iterator_cf_opt(handle, options)))
 }
 
 /// The rows of a scan. It steps on only when the next row is asked for: a step back may read a block.
@@ -327,5 +361,8 @@ fn handle(db: &DB, family: Family) -> Result<&ColumnFamily, StateError> {
 }
 
 fn failed(error: rocksdb::Error) -> StateError {
+    if error.kind() == ErrorKind::Incomplete {
+        return StateError::NotInMemory;
+    }
     StateError::Storage { detail: error.into_string() }
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,10 +14,11 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use skep_placement::ids::{BootNumber, ClusterId, GroupId, NodeId, RaftId};
-use skep_raft::consensus::stores::StoreFactory;
+use skep_raft::consensus::stores::{ReplicaStore, StoreFactory};
 use skep_raft::errors::{PeerError, ProposeError};
 use skep_raft::handle::{Metadata, Proposed};
-use skep_raft::options::{MetadataOptions, NodeIdentity, PeerIdentity, Peers};
+use skep_raft::options::{FreeSpace, MetadataOptions, NodeIdentity, PeerIdentity, Peers};
+use skep_raft::store::{Changes, ReadState, StateError};
 use skep_raft::wire::meta::v1::{
     AddNode, ClusterCommand, ClusterRecord, Command, CreateFolder, DeviceRecord, EntryPath, InitCluster, MemberRole, NodeRecord,
     PlaceMember, Profile, PutJoinToken, Query, StatQuery, TreeCommand, UserRecord, answer, cluster_command, command, query, tree_command,
@@ -79,9 +81,74 @@ impl Clocks {
     }
 }
 
+/// Which nodes' data folders are nearly full.
+#[derive(Default)]
+pub(crate) struct Spaces {
+    full: Mutex<BTreeSet<NodeId>>,
+}
+
+impl Spaces {
+    pub(crate) fn fill(&self, node: NodeId) {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner).insert(node);
+    }
+}
+
+/// One node's data folder.
+struct Space(NodeId, Arc<Spaces>);
+
+impl FreeSpace for Space {
+    fn free_and_total(&self) -> Option<(u64, u64)> {
+        let full = self.1.full.lock().unwrap_or_else(PoisonError::into_inner).contains(&self.0);
+        Some((if full { 1 } else { 50 }, 100))
+    }
+}
+
+/// States that say, once they are told to, that something failed behind their back.
+struct Failing {
+    stores: Arc<dyn StoreFactory>,
+    failed: Arc<AtomicBool>,
+}
+
+struct FailingReplica {
+    store: Arc<dyn ReplicaStore>,
+    failed: Arc<AtomicBool>,
+}
+
+impl StoreFactory for Failing {
+    fn open(&self, folder: &Path) -> Result<Arc<dyn ReplicaStore>, StateError> {
+        Ok(Arc::new(FailingReplica { store: self.stores.open(folder)?, failed: Arc::clone(&self.failed) }))
+    }
+
+    fn peek(&self, folder: &Path) -> Result<Box<dyn ReadState>, StateError> {
+        self.stores.peek(folder)
+    }
+}
+
+impl ReplicaStore for FailingReplica {
+    fn snapshot(&self) -> Box<dyn ReadState> {
+        self.store.snapshot()
+    }
+
+    fn commit(&self, changes: Changes) -> Result<(), StateError> {
+        self.store.commit(changes)
+    }
+
+    fn checkpoint(&self, folder: &Path) -> Result<(), StateError> {
+        self.store.checkpoint(folder)
+    }
+
+    fn background_failure(&self) -> Option<String> {
+        let failed = self.failed.load(Ordering::Relaxed).then(|| "3 flushes have failed".to_owned());
+        failed.or_else(|| self.store.background_failure())
+    }
+}
+
 /// What all nodes of a cluster share.
 #[derive(Clone, Default)]
 pub(crate) struct World {
+    /// Every node's states have failed.
+    pub(crate) failed: Arc<AtomicBool>,
+    pub(crate) spaces: Arc<Spaces>,
     pub(crate) ports: Arc<Ports>,
     pub(crate) clocks: Arc<Clocks>,
 }
@@ -146,10 +213,12 @@ impl Node {
         let told = Arc::clone(&fatal);
         let on_fatal = Arc::new(move |why: &str| told.lock().unwrap_or_else(PoisonError::into_inner).push(why.to_owned()));
         let clocks = Arc::clone(&world.clocks);
-        let mut options = MetadataOptions::new(identity, stores(), Arc::new(move || clocks.now(id)), on_fatal);
+        let states = Arc::new(Failing { stores: stores(), failed: Arc::clone(&world.failed) });
+        let mut options = MetadataOptions::new(identity, states, Arc::new(move || clocks.now(id)), on_fatal);
         // Later the log itself says which replica this node has.
         options.system_raft_id = (boot == 1).then_some(raft);
         options.first_start = boot == 1;
+        options.free_space = Arc::new(Space(id, Arc::clone(&world.spaces)));
         options.heartbeat = Duration::from_millis(50);
         options.election_timeout_min = Duration::from_millis(250);
         options.election_timeout_max = Duration::from_millis(500);
@@ -182,8 +251,13 @@ impl Node {
         assert!(fatal.is_empty(), "node {} failed: {fatal:?}", self.id);
     }
 
+    /// Why this node cannot go on, in its words; forgotten then.
+    pub(crate) fn take_fatal(&self) -> Vec<String> {
+        std::mem::take(&mut *self.fatal.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Where this node's data are.
-    pub(crate) fn folder(&self) -> &std::path::Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 

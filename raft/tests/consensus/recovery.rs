@@ -27,7 +27,7 @@ impl Alone {
 
 impl Drop for Alone {
     fn drop(&mut self) {
-        for name in seed::FAILPOINTS.iter().chain(&["adoption-noted"]) {
+        for name in skep_raft::consensus::RECOVERY_FAILPOINTS {
             fail::remove(name);
         }
     }

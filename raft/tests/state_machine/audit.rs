@@ -99,7 +99,7 @@ fn a_batch_has_a_line_for_each_change_and_one_for_the_step_that_was_refused() {
     };
     let holds = |must_exist: bool| {
         let condition = Some(Precondition { must_exist, must_not_exist: !must_exist, ..Precondition::default() });
-        step(batch_step::What::HoldsStill(HoldsStill { path: path("/old"), condition }))
+        step(batch_step::What::HoldsStill(HoldsStill { path: path("/old"), condition, ..HoldsStill::default() }))
     };
     let steps =
         vec![holds(true), folder(&mut group, "/a"), folder(&mut group, "/a/b"), step(batch_step::What::DeleteEntry(delete("/old")))];

@@ -329,6 +329,28 @@ fn what_lies_away_or_below_the_profile_is_queued() {
     group.check();
 }
 
+/// What `status` shows by class: what a class takes is known for each byte in it.
+#[test]
+fn totals_tell_inline_copies_and_coded_chunks_apart() {
+    let mut group = Group::datasource();
+    let code = |data, parity| Some(Code { data, parity });
+    group.put("/inline", b"12345").unwrap();
+    group.put_chunks("/copies", &[StoredChunk { code: code(1, 2), ..stored(1, 1_000, 1, 900) }]).unwrap();
+    let large = [StoredChunk { code: code(4, 2), ..stored(2, 900_000, 2, 900) }, StoredChunk { code: code(1, 2), ..stored(3, 10, 3, 900) }];
+    group.put_chunks("/large", &large).unwrap();
+    let seen = totals(&group);
+    assert_eq!((seen.inline_bytes, seen.inline_plain_bytes), (5, 5));
+    assert_eq!((seen.chunk_bytes, seen.coded_bytes), (901_010, 900_000));
+    assert_eq!((seen.stored_bytes, seen.coded_stored_bytes), (5 + 3 * 1_010 + 1_350_000, 1_350_000));
+    group.check();
+    let smaller = StoredChunk { code: code(1, 1), ..stored(2, 900_000, 9, 900) };
+    let replaces = Some(WriteId { node: 1, boot: 1, counter: 2 });
+    group.content(What::Reencoded(Reencoded { chunk: vec![2; 32].into(), replaces, instance: Some(smaller) })).unwrap();
+    let seen = totals(&group);
+    assert_eq!((seen.coded_bytes, seen.coded_stored_bytes, seen.stored_bytes), (0, 0, 5 + 3 * 1_010 + 1_800_000), "copies now");
+    group.check();
+}
+
 #[test]
 fn a_reencoding_swaps_instances_and_the_old_one_is_to_be_deleted() {
     let mut group = Group::datasource();

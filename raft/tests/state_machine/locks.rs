@@ -414,7 +414,11 @@ fn a_fence_in_a_condition_is_checked_where_the_step_is() {
     by(ANA).with(7).run(&mut group, batch(vec![step("/a/g", held, 1), step("/a/new", held, 2)])).unwrap();
     let mixed = by(ANA).with(7).run(&mut group, batch(vec![step("/a/g", held, 3), step("/outside", held, 4)])).unwrap_err();
     assert_eq!((mixed.code(), mixed.value), (LOST, 2));
-    let still = HoldsStill { path: path("/a/b/f"), condition: Some(Precondition { fence: held, ..Precondition::default() }) };
+    let still = HoldsStill {
+        path: path("/a/b/f"),
+        condition: Some(Precondition { fence: held, ..Precondition::default() }),
+        ..HoldsStill::default()
+    };
     let holds = || batch(vec![BatchStep { what: Some(batch_step::What::HoldsStill(still.clone())) }]);
     by(ANA).run(&mut group, holds()).unwrap();
     assert_eq!(code(by(BEN).run(&mut group, holds())), LOST);
@@ -485,7 +489,7 @@ fn one_list_of_states_must_hold() {
     let nowhere = |tests: &[StateTest]| StateList { path: None, tests: tests.to_vec() };
     // HoldsStill changes nothing, so that the lists alone decide.
     let holds = |group: &mut Group, lists: Vec<StateList>| {
-        let still = HoldsStill { path: path("/a/g"), condition: None };
+        let still = HoldsStill { path: path("/a/g"), ..HoldsStill::default() };
         let steps = vec![BatchStep { what: Some(batch_step::What::HoldsStill(still)) }];
         match (By { lists, ..by(ANA) }).run(group, What::Batch(TreeBatch { steps })) {
             Ok(_) => true,
@@ -525,6 +529,56 @@ fn one_list_of_states_must_hold() {
     let many = vec![list("/a/g", &[not(nothing)]); 65];
     let still = What::SetTimes(SetTimes { path: path("/a/g"), mtime: 1 });
     assert_eq!(code((By { lists: many, ..by(ANA) }).run(&mut group, still)), RejectionCode::Invalid);
+}
+
+#[test]
+fn a_look_ahead_meets_the_locks_that_the_change_would() {
+    let mut group = group();
+    let held = fence(&by(ANA).lock(&mut group, "/a/b/f", 7, EXCLUSIVE).unwrap());
+    by(ANA).lock(&mut group, "/a", 8, EXCLUSIVE).unwrap();
+    let look = |at: &str, changeable, removable| {
+        let still = HoldsStill { path: path(at), changeable, removable, ..HoldsStill::default() };
+        What::Batch(TreeBatch { steps: vec![BatchStep { what: Some(batch_step::What::HoldsStill(still)) }] })
+    };
+    by(BEN).run(&mut group, look("/a/b/f", false, false)).unwrap();
+    assert_eq!(code(by(BEN).run(&mut group, look("/a/b/f", true, false))), LOCKED);
+    by(BEN).run(&mut group, look("/a/b", true, false)).unwrap();
+    assert_eq!(code(by(BEN).run(&mut group, look("/a/b", false, true))), LOCKED, "with what lies below it");
+    assert_eq!(code(by(BEN).run(&mut group, look("/a/new", true, false))), LOCKED, "a new name");
+    assert_eq!(code(by(BEN).run(&mut group, look("/none/new", false, true))), RejectionCode::ParentNotFound);
+    by(ANA).with(7).with(8).run(&mut group, look("/a/b", false, true)).unwrap();
+    by(ANA).with(7).fenced(held).run(&mut group, look("/a/b/f", true, false)).unwrap();
+    assert_eq!(code(by(ANA).with(7).fenced(held).run(&mut group, look("/a/b/f", false, false))), LOST, "nothing met the fence");
+    group.check();
+}
+
+#[test]
+fn a_lock_is_taken_only_if_its_condition_holds() {
+    let mut group = group();
+    let taking = |at: &str, condition: Precondition, number: u64| {
+        let condition = Some(condition);
+        let (entry, version) = (id(800 + number), id(900 + number));
+        let kind = LockKind::Webdav.into();
+        What::SetLock(SetLock {
+            path: path(at),
+            token: id(number),
+            lifetime_seconds: 9,
+            kind,
+            entry,
+            version,
+            condition,
+            ..SetLock::default()
+        })
+    };
+    let etags = |text: &str| Precondition { etags_any: vec![text.to_owned()], ..Precondition::default() };
+    let new_only = Precondition { must_not_exist: true, ..Precondition::default() };
+    let failed = RejectionCode::PreconditionFailed;
+    assert_eq!(code(by(ANA).run(&mut group, taking("/a/g", etags("other"), 1))), failed);
+    assert_eq!(code(by(ANA).run(&mut group, taking("/a/g", new_only.clone(), 2))), failed);
+    assert_eq!(code(by(ANA).run(&mut group, taking("/a/new", etags("any"), 3))), failed);
+    assert_eq!(locks(&group, "/", true), []);
+    assert!(by(ANA).run(&mut group, taking("/a/new", new_only, 4)).unwrap().created);
+    group.check();
 }
 
 #[derive(Clone, Debug)]

@@ -31,7 +31,7 @@ fn plan(base: &str, page: &DiffPage) -> Vec<BatchStep> {
         None => condition.must_not_exist = true,
     }
     let moved = page.differences.iter().filter(|one| one.moved).map(|one| one.was.as_ref().unwrap().entry.clone()).collect();
-    let mut steps = vec![What::HoldsStill(HoldsStill { path: path(base), condition: Some(condition) })];
+    let mut steps = vec![What::HoldsStill(HoldsStill { path: path(base), condition: Some(condition), ..HoldsStill::default() })];
     for (number, difference) in (9_000_000..).step_by(2).zip(&page.differences) {
         undo(base, difference, &moved, number, &mut steps);
     }

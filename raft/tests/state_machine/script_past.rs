@@ -87,7 +87,11 @@ fn batch(group: &mut Group, lines: &str) -> String {
 fn step(group: &mut Group, line: &str) -> batch_step::What {
     if let Some(rest) = line.strip_prefix("holds ") {
         let words = Words::of(rest.split_whitespace());
-        return batch_step::What::HoldsStill(HoldsStill { path: path(words.word(0)), condition: words.condition() });
+        return batch_step::What::HoldsStill(HoldsStill {
+            path: path(words.word(0)),
+            condition: words.condition(),
+            ..HoldsStill::default()
+        });
     }
     match change_of(group, line) {
         tree_command::What::CreateFolder(command) => batch_step::What::CreateFolder(command),

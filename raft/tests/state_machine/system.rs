@@ -4,10 +4,10 @@ use super::group::{Group, code};
 use skep_placement::ids::{DatasourceId, DeviceId, GroupId, NodeId, PgId, PoolId};
 use skep_raft::wire::meta::v1::cluster_command::What;
 use skep_raft::wire::meta::v1::{
-    AddDevice, AddNode, ClusterCommand, ClusterRecord, CreateDatasource, DeviceRecord, DeviceState, DomainKind, Done, DropMember,
-    FinishRecovery, GroupRecovery, InitCluster, MemberRole, NodeRecord, Permission, PgChange, PlaceMember, Profile, PutJoinToken,
-    RecoverGroup, RegisterBoot, Rejection, RejectionCode, ResizePool, SetDeviceState, SetMemberRole, SetPlacement, UseJoinToken,
-    UserRecord, command,
+    AddDevice, AddNode, ChangeDatasource, ClusterCommand, ClusterRecord, CreateDatasource, DeviceRecord, DeviceState, DomainKind, Done,
+    DropMember, FinishRecovery, GroupRecovery, InitCluster, MemberRole, NodeRecord, Permission, PgChange, PlaceMember, Profile,
+    PutJoinToken, RecoverGroup, RegisterBoot, Rejection, RejectionCode, ResizePool, SetDeviceState, SetMemberRole, SetPlacement,
+    UseJoinToken, UserRecord, command,
 };
 
 pub(crate) fn cluster(group: &mut Group, what: What) -> Result<Done, Rejection> {
@@ -206,6 +206,32 @@ fn datasources_of_one_profile_share_a_pool_and_are_limited() {
     }
     assert_eq!(code(cluster(&mut group, What::CreateDatasource(new("last", automatic())))), RejectionCode::LimitReached);
     assert!(group.view().datasource(DatasourceId(63)).unwrap().is_some());
+}
+
+#[test]
+fn degraded_writes_are_set_and_stay_as_they_are_unless_named() {
+    let mut group = made();
+    let new = |name: &str, degraded_writes_device| CreateDatasource {
+        name: name.to_owned(),
+        profile: automatic(),
+        chunk_key_sealed: vec![7; 40].into(),
+        bootstrap_node: 1,
+        degraded_writes_device,
+        ..CreateDatasource::default()
+    };
+    let strict = cluster(&mut group, What::CreateDatasource(new("strict", false))).unwrap().number;
+    let inbox = cluster(&mut group, What::CreateDatasource(new("inbox", true))).unwrap().number;
+    let is_set = |group: &Group, id: u64| group.view().datasource(DatasourceId(id)).unwrap().unwrap().degraded_writes_device;
+    assert_eq!((is_set(&group, 1), is_set(&group, strict), is_set(&group, inbox)), (false, false, true));
+    let history = ChangeDatasource { datasource: inbox, history_seconds: 60, ..ChangeDatasource::default() };
+    cluster(&mut group, What::ChangeDatasource(history)).unwrap();
+    assert!(is_set(&group, inbox), "another change leaves it as it is");
+    for (datasource, wanted) in [(inbox, false), (strict, true)] {
+        let change =
+            ChangeDatasource { datasource, set_degraded_writes: true, degraded_writes_device: wanted, ..ChangeDatasource::default() };
+        cluster(&mut group, What::ChangeDatasource(change)).unwrap();
+        assert_eq!(is_set(&group, datasource), wanted, "changed by name");
+    }
 }
 
 #[test]

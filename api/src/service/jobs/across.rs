@@ -15,10 +15,11 @@ use skep_raft::wire::meta::v1::{
 };
 
 use super::carried_notes;
+use super::ends::Ends;
 use super::position::Position;
 use super::record::derived_id;
 use super::running::Running;
-use super::transfer_job::{Ends, step};
+use super::transfer_job::step;
 use crate::auth::rights::{Authorized, ReadContent, WriteTree};
 use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
@@ -62,8 +63,16 @@ impl<'a> Builder<'a> {
         EntryId(derived_id(running.id(), item, "item", b""))
     }
 
-    /// Builds what is missing and links it.
+    /// Builds what is missing and links it. What fails for good leaves nothing behind.
     pub(super) async fn build(mut self, position: &mut Position) -> Result<(), Failure> {
+        let built = self.build_and_link(position).await;
+        if built.as_ref().is_err_and(|failure| failure.code != ErrorCode::Unknown) {
+            self.discard().await;
+        }
+        built
+    }
+
+    async fn build_and_link(&mut self, position: &mut Position) -> Result<(), Failure> {
         let hidden = OpenHidden { entry: id_bytes(self.hidden()) };
         step(self.running, &self.ends.target, tree_command::What::OpenHidden(hidden)).await?;
         if is_folder(self.source) {
@@ -172,6 +181,7 @@ impl<'a> Builder<'a> {
             of_version: entry.version.clone(),
             condition: Some(Precondition { must_not_exist: true, ..Precondition::default() }),
             keep_mtime: true,
+            mtime: entry.mtime,
             ..UseVersion::default()
         };
         match step(self.running, &self.ends.target, tree_command::What::UseVersion(command)).await {

@@ -7,8 +7,9 @@ use skep_raft::state::namespace::{BOOKMARK, is_reserved};
 use skep_raft::system_view::SystemView;
 use skep_raft::wire::meta::v1::{EntryPath, FoundMeta, MetaQuery, Query, SetMeta, answer, query, tree_command};
 
+use super::ends::Ends;
 use super::running::Running;
-use super::transfer_job::{Ends, step};
+use super::transfer_job::step;
 use crate::error_code::Failure;
 use crate::service::id_bytes;
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use skep_placement::ids::RecordId;
 use skep_raft::wire::meta::v1::JobRecord;
 
+use super::submitted::{Condition, Submitted};
 use crate::error_code::{ErrorCode, Failure};
 
 /// The kinds of jobs that this version works on.
@@ -75,6 +76,18 @@ pub struct TransferParameters {
     /// The target is the folder to put it into.
     #[serde(default, rename = "targetParent")]
     pub target_parent: bool,
+    /// What stands at the target gives way, by the command that puts the item there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overwrite: bool,
+    /// What must hold for the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Condition>,
+    /// What must hold for the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_condition: Option<Condition>,
+    /// What the request said of locks and states.
+    #[serde(default, skip_serializing_if = "Submitted::is_nothing")]
+    pub(crate) submitted: Submitted,
 }
 
 impl TransferParameters {
@@ -101,6 +114,9 @@ pub struct RestoreParameters {
     pub node: String,
     /// A stamp.
     pub at: u64,
+    /// What the request said of locks and states.
+    #[serde(default, skip_serializing_if = "Submitted::is_nothing")]
+    pub(crate) submitted: Submitted,
 }
 
 impl RestoreParameters {
@@ -151,7 +167,14 @@ mod tests {
     #[test]
     fn parameters_are_read_as_clients_send_them() {
         let parsed = TransferParameters::from_json(r#"{"target":"ws/b","nodes":["ws/a"],"targetParent":true}"#).expect("read");
-        assert_eq!(parsed, TransferParameters { nodes: vec!["ws/a".to_owned()], target: "ws/b".to_owned(), target_parent: true });
+        let expected = TransferParameters {
+            nodes: vec!["ws/a".to_owned()],
+            target: "ws/b".to_owned(),
+            target_parent: true,
+            ..TransferParameters::default()
+        };
+        assert_eq!(parsed, expected);
+        assert_eq!(parsed.to_json(), r#"{"nodes":["ws/a"],"target":"ws/b","targetParent":true}"#);
         assert_eq!(TransferParameters::from_json(&parsed.to_json()).expect("read"), parsed);
         assert!(TransferParameters::from_json("{\"nodes\":7}").expect_err("refused").detail.contains("JsonParameters"));
     }

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use skep_raft::wire::meta::v1::Precondition;
 
 use super::across::Builder;
+use super::ends::Ends;
 use super::record::RestoreParameters;
 use super::running::Running;
-use super::transfer_job::Ends;
 use crate::auth::authenticator::SignedIn;
 use crate::auth::rights::Authorized;
 use crate::error_code::{ErrorCode, Failure};
@@ -30,6 +30,9 @@ pub(super) async fn run(running: &Running) -> Result<(), Failure> {
         source: Authorized::decide(&view, Arc::clone(&who), place.clone().at(parameters.at))?,
         leaving: None,
         target: Authorized::decide(&view, Arc::clone(&who), place.clone())?,
+        overwrite: false,
+        condition: None,
+        target_condition: None,
     };
     if running.position().is_begun() {
         return rebuild(running, ends).await;
@@ -37,7 +40,7 @@ pub(super) async fn run(running: &Running) -> Result<(), Failure> {
     running.show(100, "comparing".to_owned());
     let is_root = place.is_workspace_root();
     let proof = Authorized::decide(&view, who, place)?;
-    let restored = match running.service().restore(proof, (parameters.at, false), &running.context()).await {
+    let restored = match running.service().restore(proof, (parameters.at, false), &running.deciding()).await {
         Err(failure) if failure.code == ErrorCode::TooLarge && !is_root => return rebuild(running, ends).await,
         other => other?,
     };

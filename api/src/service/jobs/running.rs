@@ -12,6 +12,7 @@ use skep_raft::wire::meta::v1::{Actor, JobCommand, JobRecord, JobState, ReportJo
 use tokio::time::Instant;
 
 use super::position::Position;
+use super::submitted::Submitted;
 use super::{Service, job_id};
 use crate::app::remote_or_unspecified;
 use crate::error_code::Failure;
@@ -34,6 +35,7 @@ pub(crate) struct Running {
     node: NodeId,
     /// As claimed.
     pub(crate) job: JobRecord,
+    submitted: Submitted,
     reached: Mutex<Reached>,
 }
 
@@ -49,7 +51,8 @@ pub(crate) enum Dropped {
 impl Running {
     pub(crate) fn new(service: Service, node: NodeId, job: JobRecord, position: Position) -> Self {
         let reached = Reached { position, permille: job.progress_permille, message: job.message.clone() };
-        Self { service, node, job, reached: Mutex::new(reached) }
+        let submitted = Submitted::in_parameters(&job.parameters_json);
+        Self { service, node, job, submitted, reached: Mutex::new(reached) }
     }
 
     pub(crate) fn service(&self) -> &Service {
@@ -82,10 +85,15 @@ impl Running {
         (reached.permille == 1_000 && !reached.message.is_empty()).then(|| reached.message.clone())
     }
 
-    /// A context for the commands of one step: they come from where the job came from.
+    /// A context for the commands of one step: they come from where the job came from, and submit the tokens of locks that the request did.
     pub(crate) fn context(&self) -> RequestContext {
         let id = format!("job-{}", self.id());
-        RequestContext::new(id.into(), remote_or_unspecified(self.job.from.parse().ok()))
+        RequestContext::new(id.into(), remote_or_unspecified(self.job.from.parse().ok())).stating(self.submitted.tokens_only())
+    }
+
+    /// The same for the command that changes what people see: it rests on all that the request said.
+    pub(crate) fn deciding(&self) -> RequestContext {
+        self.context().stating(self.submitted.whole())
     }
 
     /// Writes the position now; before a step that must be known to have begun.

@@ -12,27 +12,20 @@ use skep_raft::handle::Proposed;
 use skep_raft::wire::meta::v1::{Command, CopyEntry, DeleteEntry, Entry, MoveEntry, Precondition, TreeCommand, command, tree_command};
 
 use super::across::Builder;
+use super::ends::Ends;
 use super::position::Position;
 use super::record::{JobKind, TransferParameters, derived_id};
 use super::running::Running;
 use tokio::time::Instant;
 
-use crate::auth::authenticator::SignedIn;
-use crate::auth::rights::{Action, Authorized, ReadContent, WriteTree};
+use crate::auth::rights::{Action, Authorized, WriteTree};
 use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
+use crate::request_context::RequestContext;
 use crate::service::place::Place;
 use crate::service::tree::{StatRequest, entry_id, is_folder};
 use crate::service::user_path::UserPath;
 use crate::service::{command_of, id_bytes};
-
-/// The two ends of one item with their proofs.
-pub(super) struct Ends {
-    pub(super) source: Authorized<ReadContent, Place>,
-    /// The item leaves its place: a move.
-    pub(super) leaving: Option<Authorized<WriteTree, Place>>,
-    pub(super) target: Authorized<WriteTree, Place>,
-}
 
 /// Works through all items.
 pub(super) async fn run(running: &Running, kind: JobKind) -> Result<(), Failure> {
@@ -57,7 +50,7 @@ fn permille(done: usize, all: usize) -> u64 {
 }
 
 async fn item(running: &Running, kind: JobKind, parameters: &TransferParameters, node: &str) -> Result<(), Failure> {
-    let mut ends = ends(running, kind, node, &target_path(running, parameters, node)?).await?;
+    let mut ends = Ends::decide(running, (kind, parameters), node, &target_path(running, parameters, node)?).await?;
     let mut position = running.position();
     let source = running.service().stat_if_there(&mut ends.source, StatRequest::default(), &running.context()).await?;
     if position.is_begun() && taken_before(running, &mut ends, &mut position).await? {
@@ -66,9 +59,12 @@ async fn item(running: &Running, kind: JobKind, parameters: &TransferParameters,
     let source = source.ok_or_else(|| Failure::not_found(node))?;
     if !position.is_begun() {
         let there = running.service().stat_if_there(&mut ends.target, StatRequest::default(), &running.context()).await?;
-        if let Some(there) = there {
+        if let Some(there) = there.filter(|_| !ends.overwrite) {
             free_name(running, kind, &mut ends, &there).await?;
         }
+        ends.check_source(running, &source).await?;
+        // A copy by one command that is taken twice would give way to itself; one that is built first is linked once.
+        position.stepwise = ends.overwrite && ends.leaving.is_none();
         position.source = Some(entry_id(&source).to_string());
         position.source_etag = Some(source.etag.clone());
         position.target = Some(ends.target.subject().path().to_string());
@@ -93,22 +89,6 @@ fn target_path(running: &Running, parameters: &TransferParameters, node: &str) -
     target.child(name)
 }
 
-/// Decides both ends anew, as the user who asked.
-async fn ends(running: &Running, kind: JobKind, node: &str, target: &UserPath) -> Result<Ends, Failure> {
-    let view = running.service().metadata().system(running.context().deadline()).await?;
-    let who = Arc::new(SignedIn::of_job(&view, &running.job)?);
-    let from = Place::find(&view, &who, node.parse()?)?;
-    let to = Place::find(&view, &who, target.clone())?;
-    if from.is_workspace_root() || to.is_workspace_root() {
-        return Err(Failure::new(ErrorCode::Forbidden, "a workspace itself is not copied, moved or replaced"));
-    }
-    let leaving = match kind {
-        JobKind::Move => Some(Authorized::decide(&view, Arc::clone(&who), from.clone())?),
-        JobKind::Copy | JobKind::Delete | JobKind::Recycled | JobKind::Restore => None,
-    };
-    Ok(Ends { source: Authorized::decide(&view, Arc::clone(&who), from)?, leaving, target: Authorized::decide(&view, who, to)? })
-}
-
 /// True if an earlier try has put the item at its target already.
 async fn taken_before(running: &Running, ends: &mut Ends, position: &mut Position) -> Result<bool, Failure> {
     if position.linked {
@@ -125,6 +105,9 @@ async fn taken_before(running: &Running, ends: &mut Ends, position: &mut Positio
     }
     if there == source || there == copied_entry(running, position.item, source) {
         return Ok(true);
+    }
+    if ends.overwrite {
+        return Ok(false);
     }
     Err(Failure::new(ErrorCode::AlreadyExists, format!("{}: something else has this name now", ends.target.subject().path())))
 }
@@ -185,12 +168,8 @@ async fn take(running: &Running, ends: &mut Ends, source: &Entry, position: &mut
 }
 
 async fn move_at_once(running: &Running, ends: &mut Ends, source: &Entry) -> Result<(), Failure> {
-    let command = MoveEntry {
-        from: Some(ends.source.subject().entry()),
-        to: Some(ends.target.subject().entry()),
-        expected: source.entry.clone(),
-        ..MoveEntry::default()
-    };
+    let putting = ends.putting(running, ends.source.subject().entry(), entry_id(source));
+    let command = MoveEntry { condition: ends.condition.clone(), ..putting };
     step_or_there(running, ends, tree_command::What::MoveEntry(command), entry_id(source)).await
 }
 
@@ -200,6 +179,8 @@ async fn copy_at_once(running: &Running, ends: &mut Ends, item: usize) -> Result
         from: Some(ends.source.subject().entry()),
         to: Some(ends.target.subject().entry()),
         seed: id_bytes(derived_id(running.id(), item, "copy", b"")),
+        condition: ends.condition.clone(),
+        target_condition: ends.target_condition.clone(),
         ..CopyEntry::default()
     };
     step_or_there(running, ends, tree_command::What::CopyEntry(command), copied_entry(running, item, source)).await
@@ -207,7 +188,7 @@ async fn copy_at_once(running: &Running, ends: &mut Ends, item: usize) -> Result
 
 /// Takes a step; where its answer was lost, looks whether the wanted entry is at the target.
 async fn step_or_there(running: &Running, ends: &mut Ends, what: tree_command::What, wanted: EntryId) -> Result<(), Failure> {
-    let taken = step(running, &ends.target, what).await;
+    let taken = step_as(running, &ends.target, what, &running.deciding()).await;
     let Err(failure) = taken else { return Ok(()) };
     if !matches!(failure.code, ErrorCode::Unknown | ErrorCode::NotFound | ErrorCode::AlreadyExists | ErrorCode::Conflict) {
         return Err(failure);
@@ -243,6 +224,16 @@ pub(super) async fn step<A: Action>(
     proof: &Authorized<A, Place>,
     what: tree_command::What,
 ) -> Result<Proposed, Failure> {
+    step_as(running, proof, what, &running.context()).await
+}
+
+/// [`step`] under a context of the job.
+pub(super) async fn step_as<A: Action>(
+    running: &Running,
+    proof: &Authorized<A, Place>,
+    what: tree_command::What,
+    context: &RequestContext,
+) -> Result<Proposed, Failure> {
     let service = running.service();
     let what = command::What::Tree(TreeCommand { what: Some(what) });
     let mut tries = 0;
@@ -252,7 +243,7 @@ pub(super) async fn step<A: Action>(
         let failure = match index {
             Ok(index) => {
                 // What is built hidden counts nowhere; the command that links it must fit.
-                let command = Command { quotas: proof.quotas(), ..command_of(proof.actor(), index, what.clone(), &running.context()) };
+                let command = Command { quotas: proof.quotas(), ..command_of(proof.actor(), index, what.clone(), context) };
                 match service.metadata().propose(proof.subject().group(), command, deadline).await {
                     Ok(proposed) => return Ok(proposed),
                     Err(error) => Failure::from(error),

@@ -39,7 +39,7 @@ pub(crate) fn of(options: &TestOptions) -> Vec<Step> {
     if options.filter.is_none() {
         steps.push(cargo("Formatting", "fmt --all --check"));
         steps.push(cargo("Formatting of the models", &format!("fmt --manifest-path {MODELS} --check")));
-        steps.push(cargo("Lints", "clippy --release --workspace --all-targets -- -D warnings"));
+        steps.push(cargo("Lints", &format!("clippy --release --workspace --all-targets --features {TEST_FEATURES} -- -D warnings")));
         steps.push(cargo("Lints of the models", &format!("clippy --release --manifest-path {MODELS} --all-targets -- -D warnings")));
         steps.push(Step { title: "Tidy", work: Work::Tidy });
         if options.long {
@@ -116,6 +116,18 @@ mod tests {
         let all = titles(&TestOptions { long: true, filter: None });
         for title in ["Formatting", "Lints", "Tidy", "Documentation", "Tests", "Models"] {
             assert!(all.contains(&title), "{title}");
+        }
+    }
+
+    /// Code that only tests compile is read by the lints too.
+    #[test]
+    fn lints_see_what_the_tests_compile() {
+        for step in of(&TestOptions { long: false, filter: None }) {
+            if let Work::Cargo(arguments) = step.work
+                && matches!(step.title, "Lints" | "Tests")
+            {
+                assert!(arguments.iter().any(|argument| argument == TEST_FEATURES), "{}: {arguments:?}", step.title);
+            }
         }
     }
 

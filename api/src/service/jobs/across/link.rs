@@ -7,40 +7,32 @@ use skep_raft::wire::meta::v1::{
 
 use super::Builder;
 use crate::error_code::{ErrorCode, Failure};
-use crate::service::id_bytes;
-use crate::service::jobs::transfer_job::step;
+use crate::service::jobs::transfer_job::{step, step_as};
 use crate::service::tree::entry_id;
 
 impl Builder<'_> {
     pub(super) async fn link(&mut self) -> Result<(), Failure> {
         let root = self.built_root().await?;
-        let moved = MoveEntry {
-            from: Some(self.built_path(&[])),
-            to: Some(self.ends.target.subject().entry()),
-            expected: id_bytes(root.0),
-            ..MoveEntry::default()
-        };
+        let moved = self.ends.putting(self.running, self.built_path(&[]), root);
         let what = match &self.replacing {
             None => tree_command::What::MoveEntry(moved),
             Some(condition) => tree_command::What::Batch(self.replacement(condition, moved)),
         };
-        let linked = step(self.running, &self.ends.target, what).await;
+        let linked = step_as(self.running, &self.ends.target, what, &self.running.deciding()).await;
         let Err(failure) = linked else { return Ok(()) };
         let context = self.running.context();
         let there = self.running.service().stat_if_there(&mut self.ends.target, Default::default(), &context).await?;
-        if there.is_some_and(|there| entry_id(&there) == root) {
-            return Ok(());
-        }
-        if self.replacing.is_some() && failure.code != ErrorCode::Unknown {
-            self.discard().await;
-        }
-        Err(failure)
+        if there.is_some_and(|there| entry_id(&there) == root) { Ok(()) } else { Err(failure) }
     }
 
     /// What is there goes, if it is still what was seen, and what was built takes its place.
     fn replacement(&self, condition: &Precondition, moved: MoveEntry) -> TreeBatch {
         let path = Some(self.ends.target.subject().entry());
-        let mut steps = vec![batch_step::What::HoldsStill(HoldsStill { path: path.clone(), condition: Some(condition.clone()) })];
+        let mut steps = vec![batch_step::What::HoldsStill(HoldsStill {
+            path: path.clone(),
+            condition: Some(condition.clone()),
+            ..HoldsStill::default()
+        })];
         if !condition.must_not_exist {
             steps.push(batch_step::What::DeleteEntry(DeleteEntry { path, permanently: true, ..DeleteEntry::default() }));
         }
@@ -49,10 +41,13 @@ impl Builder<'_> {
     }
 
     /// Takes away what was built in vain. What cannot be taken away now hangs nowhere.
-    async fn discard(&self) {
+    pub(super) async fn discard(&self) {
         let command = DeleteEntry { path: Some(self.built_path(&[])), permanently: true, ..DeleteEntry::default() };
-        if let Err(failure) = step(self.running, &self.ends.target, tree_command::What::DeleteEntry(command)).await {
-            tracing::warn!(job = %self.running.id(), %failure, "what a job built in vain was not taken away");
+        match step(self.running, &self.ends.target, tree_command::What::DeleteEntry(command)).await {
+            Err(failure) if failure.code != ErrorCode::NotFound => {
+                tracing::warn!(job = %self.running.id(), %failure, "what a job built in vain was not taken away");
+            }
+            Ok(_) | Err(_) => {}
         }
     }
 
