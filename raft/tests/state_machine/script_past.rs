@@ -50,7 +50,7 @@ pub(crate) fn change(group: &mut Group, verb: &str, words: &Words<'_>) -> tree_c
                 group.query(query::What::Stat(skep_raft::wire::meta::v1::StatQuery { path: path(words.word(0)), ..Default::default() }));
             let answer::What::Entry(entry) = answer else { panic!("{} is not there", words.word(0)) };
             tree_command::What::UseVersion(UseVersion {
-                path: path(words.value("to").unwrap_or(words.word(0))),
+                path: path(words.value("to").unwrap_or_else(|| words.word(0))),
                 entry: group.id(),
                 version: group.id(),
                 of_entry: entry.entry,
