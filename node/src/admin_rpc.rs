@@ -115,13 +115,18 @@ impl AdminService {
 impl AdminParts {
     /// Begins a call; refuses one that does not come from a node, which the port has refused already.
     async fn begin<T>(&self, request: &Request<T>, name: &'static str) -> Result<Call, Status> {
-        let caller = request.extensions().get::<PeerIdentity>().ok_or_else(|| Status::unauthenticated("only nodes may call this"))?;
-        let request_id = uuid::Uuid::from_bytes(System.new_id()).to_string();
-        tracing::info!(%request_id, caller = %caller.node, call = name, "an operator asks");
-        let context = RequestContext::new(request_id.into(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let context = RequestContext::new(admit(request, name)?.into(), IpAddr::V4(Ipv4Addr::LOCALHOST));
         let view = self.metadata.system(context.deadline()).await.map_err(|error| status(error.into()))?;
         Ok(Call { context, view })
     }
+}
+
+/// Lets a node's call in and notes it; gives its request id.
+fn admit<T>(request: &Request<T>, name: &'static str) -> Result<String, Status> {
+    let caller = request.extensions().get::<PeerIdentity>().ok_or_else(|| Status::unauthenticated("only nodes may call this"))?;
+    let request_id = uuid::Uuid::from_bytes(System.new_id()).to_string();
+    tracing::info!(%request_id, caller = %caller.node, call = name, "an operator asks");
+    Ok(request_id)
 }
 
 /// A failure of a use case as the command line shows it.
@@ -136,9 +141,10 @@ fn status(failure: Failure) -> Status {
     }
 }
 
-/// Answers of the service's calls, each written in the file of its area.
+/// Answers of the service's calls, each written in the file of its area. What only looks at what is here needs no quorum: it is asked for most
+/// when there is none.
 macro_rules! calls {
-    ($($call:ident: $request:ident -> $reply:ident;)*) => {
+    (by_view { $($call:ident: $request:ident -> $reply:ident;)* } without_quorum { $($here:ident: $asked:ident -> $told:ident;)* }) => {
         #[tonic::async_trait]
         impl Admin for AdminService {
             $(
@@ -146,6 +152,14 @@ macro_rules! calls {
                     let parts = self.parts.get().ok_or_else(|| Status::unavailable("the node is starting; ask again in a moment"))?;
                     let call = parts.begin(&request, stringify!($call)).await?;
                     parts.$call(call, request.into_inner()).await.map(Response::new)
+                }
+            )*
+
+            $(
+                async fn $here(&self, request: Request<wire::$asked>) -> Result<Response<wire::$told>, Status> {
+                    let parts = self.parts.get().ok_or_else(|| Status::unavailable("the node is starting; ask again in a moment"))?;
+                    admit(&request, stringify!($here))?;
+                    parts.$here(request.into_inner()).await.map(Response::new)
                 }
             )*
 
@@ -161,27 +175,31 @@ macro_rules! calls {
 }
 
 calls! {
-    status: StatusRequest -> StatusReply;
-    create_join_token: CreateJoinTokenRequest -> CreateJoinTokenReply;
-    list_datasources: ListDatasourcesRequest -> ListDatasourcesReply;
-    create_datasource: CreateDatasourceRequest -> CreateDatasourceReply;
-    change_datasource: ChangeDatasourceRequest -> ChangeDatasourceReply;
-    list_policies: ListPoliciesRequest -> ListPoliciesReply;
-    list_workspaces: ListWorkspacesRequest -> ListWorkspacesReply;
-    create_workspace: CreateWorkspaceRequest -> CreateWorkspaceReply;
-    change_workspace: ChangeWorkspaceRequest -> ChangeWorkspaceReply;
-    delete_workspace: DeleteWorkspaceRequest -> DeleteWorkspaceReply;
-    grant: GrantRequest -> GrantReply;
-    list_users: ListUsersRequest -> ListUsersReply;
-    create_user: CreateUserRequest -> CreateUserReply;
-    change_user: ChangeUserRequest -> ChangeUserReply;
-    delete_user: DeleteUserRequest -> DeleteUserReply;
-    set_password: SetPasswordRequest -> SetPasswordReply;
-    list_tokens: ListTokensRequest -> ListTokensReply;
-    create_token: CreateTokenRequest -> CreateTokenReply;
-    delete_token: DeleteTokenRequest -> DeleteTokenReply;
-    restore: RestoreRequest -> RestoreReply;
-    debug_chunk: DebugChunkRequest -> DebugChunkReply;
-    debug_segment: DebugSegmentRequest -> DebugSegmentReply;
-    debug_log: DebugLogRequest -> DebugLogReply;
+    by_view {
+        create_join_token: CreateJoinTokenRequest -> CreateJoinTokenReply;
+        list_datasources: ListDatasourcesRequest -> ListDatasourcesReply;
+        create_datasource: CreateDatasourceRequest -> CreateDatasourceReply;
+        change_datasource: ChangeDatasourceRequest -> ChangeDatasourceReply;
+        list_policies: ListPoliciesRequest -> ListPoliciesReply;
+        list_workspaces: ListWorkspacesRequest -> ListWorkspacesReply;
+        create_workspace: CreateWorkspaceRequest -> CreateWorkspaceReply;
+        change_workspace: ChangeWorkspaceRequest -> ChangeWorkspaceReply;
+        delete_workspace: DeleteWorkspaceRequest -> DeleteWorkspaceReply;
+        grant: GrantRequest -> GrantReply;
+        list_users: ListUsersRequest -> ListUsersReply;
+        create_user: CreateUserRequest -> CreateUserReply;
+        change_user: ChangeUserRequest -> ChangeUserReply;
+        delete_user: DeleteUserRequest -> DeleteUserReply;
+        set_password: SetPasswordRequest -> SetPasswordReply;
+        list_tokens: ListTokensRequest -> ListTokensReply;
+        create_token: CreateTokenRequest -> CreateTokenReply;
+        delete_token: DeleteTokenRequest -> DeleteTokenReply;
+        restore: RestoreRequest -> RestoreReply;
+        debug_chunk: DebugChunkRequest -> DebugChunkReply;
+    }
+    without_quorum {
+        status: StatusRequest -> StatusReply;
+        debug_segment: DebugSegmentRequest -> DebugSegmentReply;
+        debug_log: DebugLogRequest -> DebugLogReply;
+    }
 }

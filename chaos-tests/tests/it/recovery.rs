@@ -43,7 +43,8 @@ async fn death_at_every_step_of_a_recovery_is_made_good_by_the_next_run() {
         if !is_hearing {
             cluster.kill(LEFT);
             cluster.start_armed(LEFT, &format!("{point}:1"));
-            wait_for("the node to answer", LIMIT, async || cluster.status(LEFT)).await;
+            // It need not be whole to be asked what is left.
+            wait_for("the node to answer", LIMIT, async || cluster.skep(LEFT, &["recover", "--group", GROUPS[0]]).good()).await;
             let cut = cluster.skep(LEFT, &["recover", "--group", GROUPS[0], "--yes"]);
             assert!(!cut.is_success, "{point}: the node died and the command says that all is well: {cut:?}");
             assert!(cluster.has_ended(LEFT), "{point} was not reached: {cut:?}");

@@ -19,9 +19,8 @@ const DAMAGED_FILES: u64 = 16;
 
 /// Every kind of request that needs a group, each with a name for people.
 fn requests(client: &Client, token: &str) -> Vec<(&'static str, RequestBuilder)> {
-    let dav = |method: &str, path: &str| {
-        client.request(Method::from_bytes(method.as_bytes()).unwrap(), &format!("/dav/common-files/{path}")).header("Depth", "1")
-    };
+    let dav =
+        |method: &str, path: &str| client.request(Method::from_bytes(method.as_bytes()).unwrap(), &format!("/dav/common-files/{path}"));
     let rest = |method: Method, path: &str| client.anonymous(method, path).bearer_auth(token);
     let tree = |method: Method, path: &str, body: Value| rest(method, path).json(&body);
     let copy = json!({"nodes": ["common-files/one.txt"], "target": "personal-files", "targetParent": true}).to_string();
@@ -35,7 +34,7 @@ fn requests(client: &Client, token: &str) -> Vec<(&'static str, RequestBuilder)>
         ("folder", dav("MKCOL", "folder")),
         ("deletion", dav("DELETE", "one.txt")),
         ("move", dav("MOVE", "one.txt").header("Destination", format!("{}/dav/common-files/moved.txt", client.base()))),
-        ("list", dav("PROPFIND", "")),
+        ("list", dav("PROPFIND", "").header("Depth", "1")),
         ("stat", rest(Method::GET, "/a/tree/stat/common-files/one.txt")),
         ("stats", tree(Method::POST, "/a/tree/stats", json!({"NodePaths": ["common-files/*"]}))),
         ("bulk", tree(Method::POST, "/a/meta/bulk/get", json!({"NodePaths": ["common-files", "common-files/*"]}))),
@@ -71,6 +70,14 @@ async fn without_a_quorum_everything_is_refused_in_time() {
     for answer in all_at_once(asked).await {
         answer.assert_unavailable();
     }
+    // Who looks for what is wrong is told.
+    wait_for("a status that says what is wrong", Duration::from_secs(20), async || {
+        let warnings = cluster.status(0)?["warnings"].to_string();
+        let said = ["datasource pydiods1 has no quorum", "node 2 (n2) does not answer", "node 3 (n3) does not answer"];
+        if said.iter().all(|word| warnings.contains(word)) { Ok(()) } else { Err(warnings) }
+    })
+    .await;
+    assert!(cluster.skep(0, &["debug", "log"]).good().unwrap().contains("segment-"));
     cluster.start_again(1).await;
     wait_for("reads with a quorum", Duration::from_secs(20), async || client.get("/common-files/one.txt").await).await;
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tonic::Status;
 
+use super::AdminParts;
 use super::wire::{DebugLogReply, DebugLogRequest, DebugSegmentReply, DebugSegmentRequest, LogFile, Replica, Segment, SegmentRecord};
-use super::{AdminParts, Call};
 use crate::device_store::{InspectedRecord, RecordKind, inspect_segment};
 
 const RECORDS_DEFAULT: u32 = 1_000;
@@ -24,7 +24,7 @@ struct FileSize {
 }
 
 impl AdminParts {
-    pub(super) async fn debug_segment(&self, _call: Call, request: DebugSegmentRequest) -> Result<DebugSegmentReply, Status> {
+    pub(super) async fn debug_segment(&self, request: DebugSegmentRequest) -> Result<DebugSegmentReply, Status> {
         let devices: Vec<_> = self.devices.iter().filter(|(id, _folder)| request.device == 0 || request.device == id.0).cloned().collect();
         if devices.is_empty() {
             let ids: Vec<String> = self.devices.iter().map(|(id, _folder)| id.to_string()).collect();
@@ -53,7 +53,7 @@ impl AdminParts {
         .await
     }
 
-    pub(super) async fn debug_log(&self, _call: Call, _request: DebugLogRequest) -> Result<DebugLogReply, Status> {
+    pub(super) async fn debug_log(&self, _request: DebugLogRequest) -> Result<DebugLogReply, Status> {
         let replicas = self.metadata.replicas().await.into_iter().map(|replica| Replica {
             group: replica.group,
             raft_id: replica.raft_id,

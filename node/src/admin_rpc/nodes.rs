@@ -19,7 +19,7 @@ const LIFETIME_SECONDS_MAX: u64 = 7 * 24 * 3600;
 const ADDRESSES_MAX: usize = 8;
 
 impl AdminParts {
-    pub(super) async fn status(&self, _call: Call, _request: StatusRequest) -> Result<StatusReply, Status> {
+    pub(super) async fn status(&self, _request: StatusRequest) -> Result<StatusReply, Status> {
         let found = self.port.status().await;
         let json = serde_json::to_string(&found).map_err(|error| Status::internal(error.to_string()))?;
         Ok(StatusReply { json })
