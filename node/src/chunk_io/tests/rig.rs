@@ -359,6 +359,7 @@ impl Rig {
 
 pub(super) fn request() -> WriteRequest {
     WriteRequest {
+        from: String::new(),
         datasource: DATASOURCE,
         actor: meta::Actor::default(),
         expected_length: None,
