@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dav_server::davpath::DavPath;
 use dav_server::fs::{
-    DavDirEntry, DavFile, DavMetaData, FsError, FsFuture, FsResult, FsStream, GuardedFileSystem, OpenOptions, ReadDirMeta,
+    DavDirEntry, DavFile, DavMetaData, DavProp, FsError, FsFuture, FsResult, FsStream, GuardedFileSystem, OpenOptions, ReadDirMeta,
 };
 use futures_util::{StreamExt, TryStreamExt, future, stream};
+use http::StatusCode;
 use skep_raft::wire::meta::v1::Entry;
 
 use super::context;
@@ -59,6 +60,17 @@ impl GuardedFileSystem<Travelling> for FileSystem {
                 Err(failure) => Err(kept(travelling, failure)),
             }
         })
+    }
+
+    /// Properties of clients are not kept, and each is told so.
+    fn patch_props<'a>(
+        &'a self,
+        _path: &'a DavPath,
+        patch: Vec<(bool, DavProp)>,
+        _travelling: &'a Travelling,
+    ) -> FsFuture<'a, Vec<(StatusCode, DavProp)>> {
+        let refused = patch.into_iter().map(|(_is_set, property)| (StatusCode::FORBIDDEN, property)).collect();
+        Box::pin(future::ready(Ok(refused)))
     }
 
     fn create_dir<'a>(&'a self, path: &'a DavPath, travelling: &'a Travelling) -> FsFuture<'a, ()> {

@@ -21,7 +21,7 @@ pub(crate) fn show(folder: &DemoFolder, cluster: &ClusterFile, binary: &Path, op
     output::line(&format!("  sign in as {} with {}", cluster.admin.login, cluster.admin.password));
     output::line("");
     output::line("Try:");
-    // davfs2 asks for locks, which are not offered; this file tells it not to.
+    // Nobody else writes to the files of the demo: davfs2 need not lock each of them.
     let settings = folder.davfs_file();
     fs::write(&settings, "use_locks 0\nn_cookies 0\n").map_err(|cause| Fault::at("write", &settings, cause))?;
     for (purpose, command) in suggestions(folder, cluster, binary, options) {
