@@ -46,6 +46,7 @@ pub fn describe() {
     describe_counter!(COMMANDS_TOTAL, "Commands proposed by this node, by group and result.");
     describe_histogram!(COMMAND_SECONDS, Unit::Seconds, "Time from a command's proposal to its outcome as its caller saw it, by group.");
     describe_histogram!(ENTRY_COMMANDS, Unit::Count, "Commands that a leader here packed into one entry, by group.");
+    describe_histogram!(FORWARDED_COMMANDS, Unit::Count, "Commands sent to a leader elsewhere by one call, by group.");
     describe_gauge!(WAITING_COMMANDS, Unit::Count, "Commands that wait for a leader here, by group.");
     describe_counter!(READ_IDS_TOTAL, "Read ids fetched from leaders, by group; many reads share one.");
     describe_counter!(APPLIED_ENTRIES_TOTAL, "Entries applied to the state here, by group.");

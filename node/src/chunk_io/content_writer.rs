@@ -24,8 +24,8 @@ use super::Shared;
 use super::chunk_store::{StoreError, identify, store};
 use super::file_hashes::FileHashes;
 use super::limits::{
-    APPEND_AFTER, APPEND_CHUNKS_MAX, BACKGROUND_DEADLINE, BODY_IDLE_MAX, BUDGET_WAIT_MAX, CHUNKS_IN_FLIGHT_MAX, IDLE_PERMITS,
-    METADATA_DEADLINE, PERMIT_BYTES, UNREGISTERED_BYTES_MAX, UPLOAD_LEASE,
+    APPEND_AFTER, APPEND_CHUNKS_MAX, BACKGROUND_DEADLINE, BODY_IDLE_MAX, BUDGET_WAIT_MAX, CHUNKS_IN_FLIGHT_MAX, METADATA_DEADLINE,
+    PERMIT_BYTES, UNREGISTERED_BYTES_MAX, UPLOAD_LEASE,
 };
 
 /// Writes a body.
@@ -235,23 +235,22 @@ impl ContentWriting {
         }
     }
 
-    /// Waits for the first piece of a chunk. Who keeps silent gives most of the memory back, and waits for it anew when he goes on.
+    /// Waits for the first piece of a chunk. Who keeps silent gives the memory back, and waits for it anew when he goes on: a piece that has come
+    /// lies in what the connection holds anyway.
     async fn first_piece(
         &mut self,
         body: &mut ByteStream,
-        mut permit: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
     ) -> Result<(Piece, OwnedSemaphorePermit), WriteError> {
         let soon = self.shared.times.chunk_fill_max;
         if let Ok(piece) = timeout(soon, body.next()).await {
             return Ok((piece, permit));
         }
-        let given_back = permit.num_permits().saturating_sub(IDLE_PERMITS);
-        drop(permit.split(given_back));
+        let given_back = u32::try_from(permit.num_permits()).expect("a chunk has 4 MiB at most");
+        drop(permit);
         let waited = timeout(BODY_IDLE_MAX.saturating_sub(soon), body.next()).await;
         let piece = waited.map_err(|_elapsed| WriteError::Body(BodyError::TooSlow(BODY_IDLE_MAX)))?;
-        if piece.is_some() && given_back > 0 {
-            permit.merge(self.acquire(u32::try_from(given_back).expect("a chunk has 4 MiB at most")).await?);
-        }
+        let permit = self.acquire(if piece.is_some() { given_back } else { 0 }).await?;
         Ok((piece, permit))
     }
 

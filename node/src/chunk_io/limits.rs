@@ -5,9 +5,6 @@ use std::time::Duration;
 /// Granularity of the byte budget.
 pub const PERMIT_BYTES: usize = 1 << 10;
 
-/// Memory kept by a write whose client sends nothing: for what arrives first.
-pub const IDLE_PERMITS: usize = 64;
-
 /// Chunks of one file that are encoded and sent at once.
 pub const CHUNKS_IN_FLIGHT_MAX: usize = 4;
 
