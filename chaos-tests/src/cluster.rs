@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::client::Client;
-use crate::processes::{Said, free_ports, is_skep, signal, skep_binary, skep_for, wait_until_gone};
+use crate::processes::{Said, free_ports, is_running, is_skep, signal, skep_binary, skep_for, wait_until_gone};
 use crate::wait::{INTERVAL, wait_for};
 
 /// How long a cluster may take until every node is ready.
@@ -197,7 +197,7 @@ impl Cluster {
         wait_for("a node to end", limit, async || {
             let ended = match self.own.iter_mut().find(|(own, _)| *own == place) {
                 Some((_, child)) => child.try_wait().is_ok_and(|status| status.is_some()),
-                None => !is_skep(pid),
+                None => !is_running(pid),
             };
             if ended { Ok(()) } else { Err(format!("process {pid} still runs")) }
         })

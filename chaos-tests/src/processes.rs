@@ -79,12 +79,24 @@ pub fn free_ports(count: u16) -> u16 {
     }
 }
 
-/// A killed process keeps its ports and files for a moment.
+/// Waits until processes have given up their ports, files and locks, which a killed one does a moment after it was killed.
 pub fn wait_until_gone(pids: &[i32], limit: Duration) {
     let begun = Instant::now();
-    while pids.iter().any(|pid| is_skep(*pid)) && begun.elapsed() < limit {
+    while pids.iter().any(|pid| is_running(*pid)) && begun.elapsed() < limit {
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Whether a process has not ended altogether. One that is ending has no command line any more and holds its files still; one that has ended and
+/// was not waited for has no other thread left.
+pub fn is_running(pid: i32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    let has_ended = stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X']));
+    if has_ended && fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count) <= 1 {
+        return false;
+    }
+    // Somebody else may have been given the number since.
+    fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.is_empty() || line.contains("skep"))
 }
 
 /// Guards against a process id that was given to somebody else since.
