@@ -171,8 +171,11 @@ async fn a_cluster_goes_on_from_its_only_node() {
     for number in 0..50 {
         make_folder(cluster.node(1), &format!("f{number}"), number, later()).await.unwrap();
     }
-    cluster.even(DATA).await;
-    cluster.even(GroupId::SYSTEM).await;
+    // The second datasource's group too: with its only voter on node 1 it would keep its quorum.
+    cluster.settle_on(GroupId(2), 3).await;
+    for group in [GroupId::SYSTEM, DATA, GroupId(2)] {
+        cluster.even(group).await;
+    }
     let refused = cluster.node(2).metadata.survey(GroupId::SYSTEM).await.refusal();
     assert!(refused.unwrap().contains("has a quorum"), "a cluster that is well");
     let mut dead = cluster.kill_all([NodeId(2), NodeId(3)]).await;
