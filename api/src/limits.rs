@@ -34,6 +34,10 @@ pub const PATH_DEPTH: usize = 256;
 pub const PATHS_PER_REQUEST: usize = 1_000;
 /// Entries in one page of a listing.
 pub const PAGE_ENTRIES: u32 = 1_000;
+/// Ends of pages that a node remembers, so that the next page is found at once.
+pub const PAGE_HINTS: usize = 4_096;
+/// An instant so long ago, microseconds, that no clock of the cluster is before it: what was there then does not change any more.
+pub const SETTLED_MICROS: u64 = 20_000_000;
 /// Entries of a folder that are sorted in memory.
 pub const SORTED_ENTRIES: usize = 10_000;
 /// Chunks in the first page of a manifest.

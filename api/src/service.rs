@@ -27,6 +27,7 @@ pub mod jobs;
 pub mod listing;
 pub mod locks;
 pub mod metadata;
+pub(crate) mod page_hints;
 mod past_copy;
 pub mod place;
 pub mod policies;
@@ -67,11 +68,12 @@ pub struct Service {
     parts: Arc<Parts>,
     /// Homes of users in workspaces with a folder for each, that are known to exist.
     homes: Arc<Mutex<BTreeSet<(RecordId, RecordId)>>>,
+    page_hints: Arc<page_hints::PageHints>,
 }
 
 impl Service {
     pub(crate) fn from_parts(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), homes: Arc::default() }
+        Self { parts: Arc::new(parts), homes: Arc::default(), page_hints: Arc::default() }
     }
 
     pub(crate) fn metadata(&self) -> &Metadata {
@@ -119,6 +121,10 @@ impl Service {
         let index = proof.index_for_proposal(self.metadata(), self.now_micros(), context.deadline()).await?;
         let command = Command { quotas: proof.quotas(), ..command_of(proof.actor(), index, what, context) };
         self.metadata().propose(group, command, context.deadline()).await.map_err(Failure::from)
+    }
+
+    pub(crate) fn page_hints(&self) -> &page_hints::PageHints {
+        &self.page_hints
     }
 
     pub(crate) fn home_is_known(&self, home: (RecordId, RecordId)) -> bool {

@@ -88,6 +88,18 @@ impl From<DatasourceId> for GroupId {
     }
 }
 
+/// The digits of a UUID in their five groups. Listings write one for each entry.
+fn uuid_text(bytes: &[u8; 16]) -> [u8; 36] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [b'-'; 36];
+    let digits = bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    let places = text.iter_mut().enumerate().filter(|(place, _)| !matches!(place, 8 | 13 | 18 | 23));
+    for ((_, place), digit) in places.zip(digits) {
+        *place = digit;
+    }
+    text
+}
+
 /// Defines a 16-byte newtype that prints as a UUID.
 macro_rules! uuid_id {
     ($(#[$meta:meta])* $name:ident) => {
@@ -97,13 +109,7 @@ macro_rules! uuid_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                for (place, byte) in self.0.iter().enumerate() {
-                    if matches!(place, 4 | 6 | 8 | 10) {
-                        f.write_str("-")?;
-                    }
-                    write!(f, "{byte:02x}")?;
-                }
-                Ok(())
+                f.write_str(std::str::from_utf8(&uuid_text(&self.0)).expect("digits are ASCII"))
             }
         }
 

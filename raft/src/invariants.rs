@@ -181,13 +181,17 @@ impl Check<'_> {
                     sums.bytes += inner.bytes;
                     sums.files += inner.files;
                     sums.folders += inner.folders + 1;
+                    sums.member_folders += 1;
                 } else {
                     sums.bytes += member.size;
                     sums.files += 1;
+                    sums.member_files += 1;
                 }
             }
             let stored = read::get(self.state, &SumsKey { folder })?.unwrap_or_default();
-            let same = (stored.bytes, stored.files, stored.folders) == (sums.bytes, sums.files, sums.folders);
+            let has_members =
+                !stored.members_counted || (stored.member_files, stored.member_folders) == (sums.member_files, sums.member_folders);
+            let same = has_members && (stored.bytes, stored.files, stored.folders) == (sums.bytes, sums.files, sums.folders);
             self.hold(same, || format!("sums of {folder} are {stored:?}, recounted {sums:?}"));
             counted.insert(folder, sums);
         }

@@ -15,7 +15,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use skep_raft::wire::meta::v1::{Entry, EntryKind};
 
 use super::messages::{BulkRequest, BulkResponse, Pagination, RestError, TreeNode};
-use super::node::{entry_node, root_node, version_node, workspace_node};
+use super::node::{NodeFolder, root_node, version_node, workspace_node};
 use super::tree::{is_writable, stat_node};
 use super::wire::{RestRequest, RestResult, answer};
 use crate::app::{App, Caller};
@@ -25,9 +25,11 @@ use crate::limits;
 use crate::ports::BodyError;
 use crate::service::listing::{FolderReader, ListRequest};
 use crate::service::metadata::VisibleNotes;
-use crate::service::place::Place;
 use crate::service::tree::is_folder;
 use crate::service::user_path::UserPath;
+
+/// A file's node as JSON is about so long.
+const NODE_BYTES_USUAL: usize = 1_024;
 
 /// What one sent path asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,7 +155,7 @@ struct Gathered {
 #[derive(Debug)]
 struct Reader {
     folder: FolderReader,
-    writable: bool,
+    nodes: NodeFolder,
 }
 
 impl Gathered {
@@ -196,15 +198,16 @@ impl Gathered {
             count_total: true,
         };
         let mut folder = caller.service().open_folder(proof, request, caller.context()).await?;
+        let nodes = NodeFolder::of(folder.place(), writable);
         self.count(usize::try_from(folder.total).unwrap_or(usize::MAX));
         match sorted {
-            None => self.readers.push_back(Reader { folder, writable }),
+            None => self.readers.push_back(Reader { folder, nodes }),
             Some(order) => {
                 let mut all = folder.rest(limits::SORTED_ENTRIES).await?;
                 all.sort_by(|a, b| order.compare(a, b));
                 for mut entry in page.cut(all) {
                     self.visible.only(&mut entry)?;
-                    self.nodes.push(member_node(&entry, folder.place(), writable)?);
+                    self.nodes.push(nodes.member(&entry)?);
                 }
             }
         }
@@ -251,7 +254,7 @@ impl Gathered {
         }
         let first = self.next().await?;
         let tail = serde_json::to_string(&pagination).map_err(|_no_form| internal())?;
-        let head = Bytes::from(format!("{{\"Nodes\":[{}", joined(&first)?));
+        let head = Bytes::from([&br#"{"Nodes":["#[..], &joined(&first)?].concat());
         let written = !first.is_empty();
         let open = Streaming { gathered: self, written, tail: Some(format!("],\"Pagination\":{tail}}}")) };
         let rest = stream::try_unfold(open, Streaming::next);
@@ -268,7 +271,7 @@ impl Gathered {
                 Some(mut entries) => {
                     for entry in &mut entries {
                         self.visible.only(entry)?;
-                        nodes.push(member_node(entry, reader.folder.place(), reader.writable)?);
+                        nodes.push(reader.nodes.member(entry)?);
                     }
                     if !nodes.is_empty() {
                         break;
@@ -297,7 +300,7 @@ impl Streaming {
             BodyError::Broken(failure.to_string())
         })?;
         if count > 0 {
-            let text = if self.written { format!(",{text}") } else { text };
+            let text = if self.written { [&b","[..], &text].concat() } else { text };
             self.written = true;
             return Ok(Some((Bytes::from(text), self)));
         }
@@ -305,13 +308,16 @@ impl Streaming {
     }
 }
 
-fn member_node(entry: &Entry, folder: &Place, writable: bool) -> Result<TreeNode, Failure> {
-    Ok(entry_node(entry, &folder.child(&entry.name)?, writable))
-}
-
-fn joined(nodes: &[TreeNode]) -> Result<String, Failure> {
-    let texts = nodes.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>().map_err(|_no_form| internal())?;
-    Ok(texts.join(","))
+/// Nodes as JSON with commas between them.
+fn joined(nodes: &[TreeNode]) -> Result<Vec<u8>, Failure> {
+    let mut text = Vec::with_capacity(nodes.len() * NODE_BYTES_USUAL);
+    for (number, node) in nodes.iter().enumerate() {
+        if number > 0 {
+            text.push(b',');
+        }
+        serde_json::to_writer(&mut text, node).map_err(|_no_form| internal())?;
+    }
+    Ok(text)
 }
 
 fn internal() -> Failure {

@@ -11,6 +11,7 @@ use crate::error_code::Failure;
 mod accounts;
 mod changes;
 mod jobs;
+mod tree_node;
 mod user_meta;
 
 pub(crate) use accounts::{
@@ -21,6 +22,7 @@ pub(crate) use changes::{ChangeMessage, ChangedNode, ChangesResponse};
 pub(crate) use jobs::{
     ControlJobRequest, ControlJobResponse, JobMessage, JobsCollection, ListJobsRequest, StartJobRequest, StartJobResponse, TaskMessage,
 };
+pub(crate) use tree_node::{AppearsIn, MetaStore, Text, TreeNode};
 pub(crate) use user_meta::{
     BookmarksRequest, MetaNamesRequest, MetaValuesRequest, NamespaceCollection, NamespaceMessage, PolicyMessage, PutTagRequest,
     SearchUserMetaRequest, TagsChangedResponse, TagsResponse, UpdateNamespacesRequest, UpdateUserMetaRequest, UpdateUserMetaResponse,
@@ -54,51 +56,6 @@ impl RestError {
             meta: BTreeMap::from([("code".to_owned(), failure.code.name().to_owned())]),
         }
     }
-}
-
-/// A file or folder.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
-#[serde(rename_all = "PascalCase")]
-#[schema(as = treeNode)]
-pub(crate) struct TreeNode {
-    /// Its id.
-    pub uuid: String,
-    /// `slug/dir/file` as the caller sees it; the root is empty.
-    pub path: String,
-    /// LEAF or COLLECTION.
-    #[serde(rename = "Type")]
-    pub kind: &'static str,
-    /// Bytes, of a folder with all below it.
-    pub size: String,
-    /// Seconds since the Unix epoch.
-    #[serde(rename = "MTime")]
-    pub mtime: String,
-    /// Unix permission bits.
-    pub mode: i32,
-    /// Changes with the content.
-    pub etag: String,
-    /// JSON texts by key.
-    pub meta_store: BTreeMap<String, String>,
-    /// The workspaces in which the caller sees it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub appears_in: Vec<AppearsIn>,
-}
-
-/// A workspace that a node appears in.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
-#[serde(rename_all = "PascalCase")]
-#[schema(as = treeWorkspaceRelativePath)]
-pub(crate) struct AppearsIn {
-    /// Its id.
-    pub ws_uuid: String,
-    /// Its label.
-    pub ws_label: String,
-    /// The path below it.
-    pub path: String,
-    /// Its slug.
-    pub ws_slug: String,
-    /// ADMIN, ROOM or LINK.
-    pub ws_scope: String,
 }
 
 /// A node as a client names it.

@@ -221,7 +221,7 @@ fn found_message(caller: &Caller, noted: &Noted) -> UserMetaMessage {
     let node = node_of(caller, &noted.entry, &noted.place);
     UserMetaMessage {
         uuid: uuid_of(&node.uuid, &noted.namespace),
-        node_uuid: node.uuid.clone(),
+        node_uuid: node.uuid.to_string(),
         namespace: noted.namespace.clone(),
         json_value: noted.json.clone(),
         resolved_node: Some(node),

@@ -9,6 +9,7 @@ use crate::auth::rights::{Authorized, ReadTree};
 use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
 use crate::request_context::RequestContext;
+use crate::service::page_hints::{PageHint, PageKey};
 use crate::service::place::Place;
 
 /// What of a folder is wanted.
@@ -66,9 +67,8 @@ impl Service {
             left: request.limit,
             more: true,
         };
-        let first = reader.ask(request.skip, request.count_total).await?;
+        let first = reader.first().await?;
         reader.folder = first.folder.unwrap_or_default();
-        reader.total = first.total;
         reader.page = Some(first.entries);
         Ok(reader)
     }
@@ -93,7 +93,53 @@ impl FolderReader {
         if self.proof.is_old() {
             self.proof.renew_in_place(self.service.metadata(), self.service.now_micros(), self.context.deadline()).await?;
         }
-        self.ask(0, false).await.map(|page| Some(page.entries))
+        let page = self.ask(0, false).await?;
+        self.remember(&page);
+        Ok(Some(page.entries))
+    }
+
+    /// The first page: found by where the page before it ended, if that is known and still true, else by passing over what comes before.
+    async fn first(&mut self) -> Result<EntryPage, Failure> {
+        let request = self.request;
+        let key = PageKey::of(self.place(), self.kind(), request.skip.into());
+        let hint = self.service.page_hints().get(&key);
+        let is_past = self.place().instant() != 0;
+        let mut page = None;
+        if let Some(hint) = hint.filter(|_| request.skip > 0) {
+            self.after.clone_from(&hint.after);
+            // Of an instant the members need not be counted again.
+            let found = self.ask(0, request.count_total && !is_past).await?;
+            if hint.holds_for(&found) {
+                page = Some(EntryPage { total: if is_past { hint.total } else { found.total }, ..found });
+            } else {
+                (self.left, self.more) = (request.limit, true);
+                self.after.clear();
+            }
+        }
+        let page = match page {
+            Some(page) => page,
+            None => self.ask(request.skip, request.count_total).await?,
+        };
+        self.total = page.total;
+        self.remember(&page);
+        Ok(page)
+    }
+
+    /// Where the request ends, so that the next one can begin there.
+    fn remember(&self, page: &EntryPage) {
+        let at = self.place().instant();
+        let is_settled = at == 0 || at.saturating_add(limits::SETTLED_MICROS) < self.service.now_micros();
+        let Some(limit) = self.request.limit.filter(|_| self.left == Some(0) && page.more && self.request.count_total && is_settled) else {
+            return;
+        };
+        if let Some(next) = PageHint::after(page, self.total) {
+            let offset = u64::from(self.request.skip) + u64::from(limit);
+            self.service.page_hints().put(PageKey::of(self.place(), self.kind(), offset), next);
+        }
+    }
+
+    fn kind(&self) -> i32 {
+        self.request.kind.unwrap_or(EntryKind::Unspecified).into()
     }
 
     /// All that is left, up to a number of members beyond which it is refused.
@@ -117,7 +163,7 @@ impl FolderReader {
             // A page of nothing still has to name the folder.
             limit: limit.max(1),
             with_meta: self.request.with_meta,
-            kind: self.request.kind.unwrap_or(EntryKind::Unspecified).into(),
+            kind: self.kind(),
             skip,
             count_total,
             at: self.proof.subject().instant(),

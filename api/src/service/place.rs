@@ -168,11 +168,6 @@ impl Place {
         Self { path, ..self.clone() }
     }
 
-    /// The place of a member.
-    pub(crate) fn child(&self, name: &str) -> Result<Self, Failure> {
-        Ok(self.with_path(self.path.child(name)?))
-    }
-
     /// The last name; none for the workspace's root.
     pub(crate) fn name(&self) -> Option<&str> {
         self.path.below().last().map(String::as_str)

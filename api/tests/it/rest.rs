@@ -34,6 +34,25 @@ async fn folders_and_files_are_made_listed_in_pages_and_deleted() {
         (&first["Pagination"]["Total"], &first["Pagination"]["NextOffset"], &first["Pagination"]["TotalPages"]),
         (&json!(5), &json!(2), &json!(3))
     );
+    let second = node.rest(&token, ("POST", "/a/tree/stats"), &page(2)).await.json();
+    assert_eq!(paths(&second), ["common-files/d2", "common-files/d3"]);
+    // A name that came between makes the next page begin elsewhere.
+    let between = json!({"Nodes": [{"Path": "common-files/d00", "Type": "COLLECTION"}]});
+    assert_eq!(node.rest(&token, ("POST", "/a/tree/create"), &between).await.status, 200);
+    let moved = node.rest(&token, ("POST", "/a/tree/stats"), &page(2)).await.json();
+    assert_eq!(
+        (paths(&moved), &moved["Pagination"]["Total"]),
+        (vec!["common-files/d1".to_owned(), "common-files/d2".to_owned()], &json!(6))
+    );
+    let files = json!({"NodePaths": ["common-files/*"], "Limit": 2, "Filters": {"type": "LEAF"}});
+    assert_eq!(node.rest(&token, ("POST", "/a/tree/stats"), &files).await.json()["Pagination"]["Total"], 0);
+    let gone = json!({"Nodes": [{"Path": "common-files/d00"}], "RemovePermanently": true});
+    assert_eq!(node.rest(&token, ("POST", "/a/tree/delete"), &gone).await.status, 200);
+    let again = node.rest(&token, ("POST", "/a/tree/stats"), &page(2)).await.json();
+    assert_eq!(
+        (paths(&again), &again["Pagination"]["Total"]),
+        (vec!["common-files/d2".to_owned(), "common-files/d3".to_owned()], &json!(5))
+    );
     let end = node.rest(&token, ("POST", "/a/tree/stats"), &page(5)).await;
     assert_eq!((end.status.as_u16(), paths(&end.json()).len(), &end.json()["Pagination"]["Total"]), (200, 0, &json!(5)));
     let all = node.rest(&token, ("POST", "/a/meta/bulk/get"), &json!({"NodePaths": ["common-files", "common-files/*"]})).await.json();

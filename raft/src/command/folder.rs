@@ -8,7 +8,7 @@ use crate::state::rejection::{Stop, id, refuse};
 use crate::state::transaction::Transaction;
 use crate::state::tree::{self, Parents};
 use crate::state::{entry, lock, path};
-use crate::wire::meta::v1::{ChangeKind, CreateFolder, Done, EntryKind, FolderSums, OpenHidden, RejectionCode};
+use crate::wire::meta::v1::{ChangeKind, CreateFolder, Done, EntryKind, OpenHidden, RejectionCode};
 
 /// Makes a folder, and the folders above it that are missing if asked to.
 pub(super) fn create(transaction: &mut Transaction<'_>, command: &CreateFolder) -> Result<Done, Stop> {
@@ -34,7 +34,7 @@ pub(super) fn open_hidden(transaction: &mut Transaction<'_>, command: &OpenHidde
     let created = existing.is_none();
     if created {
         tree::create(transaction, entry_id, None, EntryKind::Folder)?;
-        let sums = FolderSums { changed_at: transaction.stamp(), ..FolderSums::default() };
+        let sums = tree::empty_sums(transaction.stamp());
         transaction.put(&SumsKey { folder: entry_id }, &sums);
         let (kind, entry_kind) = (ChangeKind::Created, EntryKind::Folder);
         feed::tell(transaction, Told { kind, entry: entry_id, entry_kind, current: None, to: None, from: None, superseded: false });

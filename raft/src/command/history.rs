@@ -12,7 +12,7 @@ use crate::keys::{
 use crate::state::path::Located;
 use crate::state::rejection::{Stop, invalid};
 use crate::state::transaction::{Transaction, take};
-use crate::state::tree::{self, Weight};
+use crate::state::tree;
 use crate::state::{limits, read};
 use crate::store::{Direction, StateError};
 use crate::wire::meta::v1::{
@@ -121,7 +121,7 @@ fn folder(transaction: &mut Transaction<'_>, key: &ReapKey, room: &mut usize) ->
         let member = Located::linked(key.entry, &place.name.0, current, vec![key.entry])?;
         let weight = tree::weight(transaction, &member)?;
         transaction.delete(&place);
-        shrink(transaction, key.entry, weight)?;
+        tree::subtract_from(transaction, key.entry, weight)?;
         let (by_id, mut record) = tree::by_id(transaction, member.entry)?;
         record.unlinked_at = key.since.0;
         tree::leave_bin(transaction, member.entry, &mut record);
@@ -136,16 +136,6 @@ fn folder(transaction: &mut Transaction<'_>, key: &ReapKey, room: &mut usize) ->
     prune::forget(transaction, key.entry)?;
     *room = room.saturating_sub(1);
     Ok(true)
-}
-
-fn shrink(transaction: &mut Transaction<'_>, folder: EntryId, weight: Weight) -> Result<(), StateError> {
-    let key = SumsKey { folder };
-    let mut sums = transaction.get(&key)?.unwrap_or_default();
-    take(&mut sums.bytes, weight.bytes, "bytes of a folder")?;
-    take(&mut sums.files, weight.files, "files of a folder")?;
-    take(&mut sums.folders, weight.folders, "folders of a folder")?;
-    transaction.put(&key, &sums);
-    Ok(())
 }
 
 /// Drops the versions of a file that the policy does not keep of a deleted one; the others grow old as any. Whether that is all.

@@ -41,7 +41,14 @@ pub(super) fn list(state: &dyn ReadState, query: &ListQuery) -> Result<Found, St
         }
         page.entries.push(shown);
     }
-    if query.count_total && is_any {
+    let sums = page.folder.as_ref().and_then(|folder| folder.sums).filter(|sums| sums.members_counted);
+    if let (true, Some(sums)) = (query.count_total, sums) {
+        page.total = match EntryKind::try_from(query.kind) {
+            Ok(EntryKind::File) => sums.member_files,
+            Ok(EntryKind::Folder) => sums.member_folders,
+            _ => sums.member_files + sums.member_folders,
+        };
+    } else if query.count_total && is_any {
         page.total = read::count::<CurrentKey>(state, &[&folder.entry])?;
     } else if query.count_total {
         for row in read::rows::<CurrentKey>(state, &[&folder.entry], Direction::Forward) {

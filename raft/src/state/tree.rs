@@ -39,6 +39,11 @@ impl Weight {
     }
 }
 
+/// The sums of a folder in which nothing lies yet.
+pub(crate) fn empty_sums(stamp: u64) -> FolderSums {
+    FolderSums { changed_at: stamp, members_counted: true, ..FolderSums::default() }
+}
+
 /// What an entry weighs with all that lies below it.
 pub(crate) fn weight(transaction: &Transaction<'_>, located: &Located) -> Result<Weight, StateError> {
     if !located.is_folder() {
@@ -55,11 +60,14 @@ pub(crate) fn touch(transaction: &mut Transaction<'_>, chain: &[EntryId]) -> Res
 
 /// Adds to the sums of every folder of a chain, the root of a tree first.
 pub(crate) fn add(transaction: &mut Transaction<'_>, chain: &[EntryId], weight: Weight) -> Result<(), Stop> {
-    change_sums(transaction, chain, |sums| {
+    change_sums(transaction, chain, |sums, is_parent| {
         let too_much = || refuse(RejectionCode::LimitReached, "a folder would hold more bytes than can be counted");
         sums.bytes = sums.bytes.checked_add(weight.bytes).ok_or_else(too_much)?;
         sums.files += weight.files;
         sums.folders += weight.folders;
+        if let Some(members) = members_of(sums, weight).filter(|_| is_parent) {
+            *members += 1;
+        }
         Ok(())
     })?;
     count_in_root(transaction, chain, |totals| {
@@ -71,27 +79,53 @@ pub(crate) fn add(transaction: &mut Transaction<'_>, chain: &[EntryId], weight: 
 
 /// Takes from the sums of every folder of a chain.
 pub(crate) fn subtract(transaction: &mut Transaction<'_>, chain: &[EntryId], weight: Weight) -> Result<(), Stop> {
-    change_sums(transaction, chain, |sums| {
-        take(&mut sums.bytes, weight.bytes, "bytes of a folder")?;
-        take(&mut sums.files, weight.files, "files of a folder")?;
-        take(&mut sums.folders, weight.folders, "folders of a folder")?;
-        Ok(())
-    })?;
+    change_sums(transaction, chain, |sums, is_parent| Ok(shrink(sums, weight, is_parent)?))?;
     count_in_root(transaction, chain, |totals| {
         take(&mut totals.entries, weight.entries(), "entries")?;
         take(&mut totals.logical_bytes, weight.bytes, "logical bytes")
     })
 }
 
+/// Takes from the sums of one folder an entry that lay in it. The folder hangs nowhere any more: nobody sees it change.
+pub(crate) fn subtract_from(transaction: &mut Transaction<'_>, folder: EntryId, weight: Weight) -> Result<(), StateError> {
+    let key = SumsKey { folder };
+    let mut sums = transaction.get(&key)?.unwrap_or_default();
+    shrink(&mut sums, weight, true)?;
+    transaction.put(&key, &sums);
+    Ok(())
+}
+
+fn shrink(sums: &mut FolderSums, weight: Weight, is_parent: bool) -> Result<(), StateError> {
+    take(&mut sums.bytes, weight.bytes, "bytes of a folder")?;
+    take(&mut sums.files, weight.files, "files of a folder")?;
+    take(&mut sums.folders, weight.folders, "folders of a folder")?;
+    match members_of(sums, weight).filter(|_| is_parent) {
+        Some(members) => take(members, 1, "members of a folder"),
+        None => Ok(()),
+    }
+}
+
+/// Which count of members an entry of this weight belongs to, the folder's that it lies in; none where they are not counted, and for what only changes its
+/// size.
+fn members_of(sums: &mut FolderSums, weight: Weight) -> Option<&mut u64> {
+    match weight {
+        _ if !sums.members_counted => None,
+        Weight { folders: 1.., .. } => Some(&mut sums.member_folders),
+        Weight { files: 1.., .. } => Some(&mut sums.member_files),
+        Weight { .. } => None,
+    }
+}
+
+/// Changes the sums of all folders of a chain; of the last one is said that it is the parent of what comes or goes.
 fn change_sums(
     transaction: &mut Transaction<'_>,
     chain: &[EntryId],
-    mut change: impl FnMut(&mut FolderSums) -> Result<(), Stop>,
+    mut change: impl FnMut(&mut FolderSums, bool) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     for folder in chain {
         let key = SumsKey { folder: *folder };
-        let mut sums = transaction.get(&key)?.unwrap_or_default();
-        change(&mut sums)?;
+        let mut sums = transaction.get(&key)?.unwrap_or_else(|| empty_sums(0));
+        change(&mut sums, chain.last() == Some(folder))?;
         sums.changed_at = transaction.stamp();
         transaction.put(&key, &sums);
     }
@@ -249,7 +283,7 @@ pub(crate) fn create_folder(
         ..CurrentRecord::default()
     };
     link(transaction, parent.entry, name, &current);
-    transaction.put(&SumsKey { folder: entry }, &FolderSums { changed_at: stamp, ..FolderSums::default() });
+    transaction.put(&SumsKey { folder: entry }, &empty_sums(stamp));
     let chain = parent.chain_with_self();
     add(transaction, &chain, Weight::FOLDER)?;
     let made = Located::linked(parent.entry, name, current, chain)?;

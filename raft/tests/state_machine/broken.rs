@@ -183,6 +183,8 @@ fn names_are_there_or_gone() {
 #[test]
 fn sums_and_counters_are_those_of_a_recount() {
     noticed("sums of", |group| changed::<SumsKey>(group, |sums| sums.bytes += 1));
+    noticed("sums of", |group| changed::<SumsKey>(group, |sums| sums.member_files += 1));
+    noticed("sums of", |group| changed::<SumsKey>(group, |sums| sums.member_folders += 1));
     noticed("totals are", |group| changed::<TotalsKey>(group, |totals| totals.logical_bytes += 1));
     noticed("totals are", |group| changed::<TotalsKey>(group, |totals| totals.unlinked_bytes += 1));
     noticed("totals are", |group| changed::<TotalsKey>(group, |totals| totals.entries_ever += 1));

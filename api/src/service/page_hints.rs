@@ -1,0 +1,142 @@
+//! Where pages of folders ended, so that the next page need not pass over all names before it.
+//!
+//! The invariant: a hint says only where to look first. The answer names the folder and the state it was read at; a hint of another one is not used.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use skep_raft::wire::meta::v1::{EntryPage, EntryPath};
+
+use crate::limits;
+use crate::service::place::Place;
+
+/// Which page is meant: the folder, the instant, the kind of members, and how many come before it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PageKey {
+    group: u64,
+    base: Bytes,
+    names: Vec<String>,
+    at: u64,
+    kind: i32,
+    offset: u64,
+}
+
+/// Where a page begins, in one state of the folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PageHint {
+    /// The folder's id.
+    folder: Bytes,
+    /// Its last change at or below; 0 for an instant, at which nothing changes any more.
+    changed_at: u64,
+    /// The name after which the page begins.
+    pub(crate) after: String,
+    /// Members that match.
+    pub(crate) total: u64,
+}
+
+/// The hints of a node.
+#[derive(Debug, Default)]
+pub(crate) struct PageHints {
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    hints: BTreeMap<PageKey, PageHint>,
+    /// The oldest first.
+    order: VecDeque<PageKey>,
+}
+
+impl PageKey {
+    pub(crate) fn of(place: &Place, kind: i32, offset: u64) -> Self {
+        let EntryPath { base, names } = place.entry();
+        Self { group: place.group().0.into(), base, names, at: place.instant(), kind, offset }
+    }
+}
+
+impl PageHint {
+    /// Of what follows a page.
+    pub(crate) fn after(page: &EntryPage, total: u64) -> Option<Self> {
+        let folder = page.folder.as_ref()?;
+        let changed_at = folder.sums.as_ref().map_or(0, |sums| sums.changed_at);
+        Some(Self { folder: folder.entry.clone(), changed_at, after: page.entries.last()?.name.clone(), total })
+    }
+
+    /// Whether a page was read of the folder and the state that the hint is about.
+    pub(crate) fn holds_for(&self, page: &EntryPage) -> bool {
+        page.folder
+            .as_ref()
+            .is_some_and(|folder| folder.entry == self.folder && folder.sums.as_ref().map_or(0, |sums| sums.changed_at) == self.changed_at)
+    }
+}
+
+impl PageHints {
+    pub(crate) fn get(&self, key: &PageKey) -> Option<PageHint> {
+        self.kept().hints.get(key).cloned()
+    }
+
+    pub(crate) fn put(&self, key: PageKey, hint: PageHint) {
+        let mut kept = self.kept();
+        if kept.hints.insert(key.clone(), hint).is_some() {
+            return;
+        }
+        kept.order.push_back(key);
+        if kept.order.len() > limits::PAGE_HINTS
+            && let Some(oldest) = kept.order.pop_front()
+        {
+            kept.hints.remove(&oldest);
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use skep_raft::wire::meta::v1::{Entry, EntryPage, FolderSums};
+
+    use super::{PageHint, PageHints, PageKey};
+    use crate::auth::authenticator::SignedIn;
+    use crate::limits;
+    use crate::service::place::{Place, tests::workspace};
+
+    fn key(offset: u64) -> PageKey {
+        let path = "files/a".parse().expect("a path");
+        PageKey::of(&Place::in_workspace(workspace("files", false), &SignedIn::operator(), path).expect("a place"), 0, offset)
+    }
+
+    fn page(folder: u8, changed_at: u64, names: &[&str]) -> EntryPage {
+        let sums = FolderSums { changed_at, ..FolderSums::default() };
+        let folder = Entry { entry: Bytes::copy_from_slice(&[folder; 16]), sums: Some(sums), ..Entry::default() };
+        let entries = names.iter().map(|name| Entry { name: (*name).to_owned(), ..Entry::default() }).collect();
+        EntryPage { folder: Some(folder), entries, ..EntryPage::default() }
+    }
+
+    #[test]
+    fn a_hint_is_of_one_state_of_one_folder() {
+        let hint = PageHint::after(&page(1, 7, &["a", "b"]), 9).expect("the page has members");
+        assert_eq!((hint.after.as_str(), hint.total), ("b", 9));
+        assert!(hint.holds_for(&page(1, 7, &["c"])));
+        assert!(!hint.holds_for(&page(1, 8, &["c"])), "something has changed");
+        assert!(!hint.holds_for(&page(2, 7, &["c"])), "another folder has the name");
+        assert_eq!(PageHint::after(&page(1, 7, &[]), 9), None);
+    }
+
+    #[test]
+    fn the_oldest_hints_go() {
+        let hints = PageHints::default();
+        let hint = PageHint::after(&page(1, 7, &["a"]), 1).expect("the page has a member");
+        let most = u64::try_from(limits::PAGE_HINTS).expect("few");
+        for offset in 0..=most {
+            hints.put(key(offset), hint.clone());
+            hints.put(key(offset), hint.clone());
+        }
+        assert_eq!(hints.get(&key(0)), None);
+        assert_eq!(hints.get(&key(1)), Some(hint.clone()));
+        assert_eq!(hints.get(&key(most)), Some(hint));
+    }
+}
