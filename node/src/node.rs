@@ -287,6 +287,7 @@ impl Node {
             tracing::warn!(tasks = aborted.join(", "), "tasks did not end in time");
         }
         self.storage.close().await;
+        self.metadata.end_lines();
         self.serving.rpc.end().await;
         self.metadata.close().await;
         tracing::info!(took = ?started.elapsed(), "the node has stopped");
@@ -449,6 +450,7 @@ impl Starting {
     /// Ends what runs already.
     async fn give_up(self) {
         self.tasks.join(TASKS_PATIENCE).await;
+        self.metadata.end_lines();
         self.rpc.end().await;
         self.metadata.close().await;
     }

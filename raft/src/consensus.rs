@@ -22,6 +22,7 @@ pub(crate) mod gateway_calls;
 pub(crate) mod groups;
 pub(crate) mod hand_over;
 pub mod limits;
+pub(crate) mod line;
 mod membership;
 pub mod memory;
 mod network;

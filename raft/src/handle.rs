@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::consensus::context::Context;
 use crate::consensus::hand_over::{HandOver, hand_over};
 use crate::consensus::{
-    Leadership, MetadataService, RaftService, clocks, forward, full_leader, groups, limits, reconciler, status, system_placement,
+    Leadership, MetadataService, RaftService, clocks, forward, full_leader, groups, limits, line, reconciler, status, system_placement,
 };
 use crate::errors::{ProposeError, QueryError, StartError};
 use crate::log::{DiskFiles, Log, LogError, LogOptions};
@@ -72,6 +72,7 @@ impl Metadata {
         groups::start_known(&self.context).await?;
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.spawn(forward::run(Arc::clone(&self.context)));
+        tasks.spawn(line::run(Arc::clone(&self.context)));
         tasks.spawn(groups::run(Arc::clone(&self.context)));
         tasks.spawn(full_leader::run(Arc::clone(&self.context)));
         tasks.spawn(reconciler::run(Arc::clone(&self.context)));
@@ -210,6 +211,11 @@ impl Metadata {
                 tracing::warn!(group = %replica.group, "leadership could not be handed over");
             }
         }
+    }
+
+    /// Lets other nodes' lines to this one end when what has come by them is answered; without this a server that waits for its calls would wait for ever.
+    pub fn end_lines(&self) {
+        self.context.lines_end.send_replace(true);
     }
 
     /// Ends all tasks, all replicas and the log, and waits for them.

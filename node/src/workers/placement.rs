@@ -141,8 +141,10 @@ impl PlacementWorker {
 fn changes(map: &ClusterMap, pool: PoolId, sets: &PoolMap, profile: Profile) -> Vec<meta::PgChange> {
     let change = |(index, pg): (u32, &crate::cluster_map::PgSets)| {
         let current = &pg.group.acting;
-        // Under a new code everything is encoded anew, so devices need not keep their positions, and none should have the same everywhere.
-        let acting = match profile.code == sets.profile.code {
+        // Under a new code everything is encoded anew, and a set that was never complete holds nothing whole: devices need not keep their positions there,
+        // and none should have the same everywhere.
+        let is_kept = profile.code == sets.profile.code && current.len() >= usize::from(profile.code.total());
+        let acting = match is_kept {
             true => next_set(&map.view, PgId { pool, index }, profile, current),
             false => ideal_set(&map.view, PgId { pool, index }, profile),
         };

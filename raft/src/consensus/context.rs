@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::clocks::Clocks;
 use super::directory::Directory;
 use super::forward::Forwards;
+use super::line::Lines;
 use super::replica::Replica;
 use super::sessions::Sessions;
 use super::space::SpaceGauge;
@@ -41,6 +42,10 @@ pub(crate) struct Context {
     pub(crate) clocks: Clocks,
     /// Commands for leaders on other nodes.
     pub(crate) forwards: Forwards,
+    /// Streams to other nodes for small calls.
+    pub(crate) lines: Lines,
+    /// Becomes true when the lines of other nodes must end.
+    pub(crate) lines_end: watch::Sender<bool>,
     /// The applied index of the system group here.
     pub(crate) system_applied: watch::Sender<u64>,
     /// What the system group's replica here is to do; carried out by the task that starts and ends replicas.
@@ -82,6 +87,8 @@ impl Context {
             space,
             clocks: Clocks::default(),
             forwards: Forwards::default(),
+            lines: Lines::default(),
+            lines_end: watch::Sender::new(false),
             system_applied: watch::Sender::new(0),
             orders,
             orders_taken: Mutex::new(Some(orders_taken)),

@@ -169,16 +169,23 @@ async fn carry(context: Arc<Context>, way: Way, taken: Vec<Waiting>, permit: Own
 async fn call(context: &Context, (group, node): Way, proposals: Vec<Proposal>, deadline: Instant) -> Result<Vec<ProposalReply>, Missed> {
     let channel = context.peers.channel(node).map_err(|error| Missed::Not(error.to_string()))?;
     let left = deadline.saturating_duration_since(Instant::now());
+    let is_small = proposals.iter().map(Proposal::encoded_len).sum::<usize>() <= limits::LINE_CALL_BYTES_MAX;
     let request = ProposeRequest {
         envelope: Some(context.envelope(group, RaftId(0), RaftId(0))),
         proposals,
         timeout_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
     };
-    let client = MetadataClient::new(channel);
-    let mut client = client.max_decoding_message_size(limits::MESSAGE_BYTES_MAX).max_encoding_message_size(limits::MESSAGE_BYTES_MAX);
+    let sent = async {
+        if is_small {
+            return context.lines.propose(node, channel, request).await;
+        }
+        let client = MetadataClient::new(channel);
+        let mut client = client.max_decoding_message_size(limits::MESSAGE_BYTES_MAX).max_encoding_message_size(limits::MESSAGE_BYTES_MAX);
+        client.propose(request).await.map(tonic::Response::into_inner)
+    };
     // A leader that died silently must not take the time in which another is elected.
-    match tokio::time::timeout(limits::PROPOSAL_ATTEMPT, client.propose(request)).await {
-        Ok(Ok(reply)) => Ok(reply.into_inner().replies),
+    match tokio::time::timeout(limits::PROPOSAL_ATTEMPT, sent).await {
+        Ok(Ok(reply)) => Ok(reply.replies),
         Ok(Err(status)) if is_surely_not_handled(&status) => Err(Missed::Not(format!("node {node}: {}", status.message()))),
         Ok(Err(status)) => Err(Missed::Perhaps(format!("node {node}: {}", status.message()))),
         Err(_elapsed) => Err(Missed::Perhaps(format!("node {node} did not answer in time"))),

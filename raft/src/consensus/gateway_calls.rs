@@ -20,6 +20,7 @@ use super::system_placement::{Order, is_newer};
 use super::{limits, membership, status, survey};
 use crate::errors::QueryError;
 use crate::format::raft_types::decode_log_id;
+use crate::options::PeerIdentity;
 use crate::recovery::Position;
 use crate::wire::meta::v1::Proposal;
 use crate::wire::raft::v1::metadata_server::Metadata as MetadataCalls;
@@ -52,68 +53,81 @@ impl MetadataService {
     fn admit<T>(&self, request: &Request<T>, envelope: Option<&Envelope>) -> Result<Caller, tonic::Status> {
         admit(&self.context, identity_of(request), envelope)
     }
+}
 
-    /// A group's record here may be older or newer than the caller's; then both wait until they agree.
-    fn generation_differs(&self, caller: Caller) -> bool {
-        self.context.generation(caller.group).is_some_and(|known| known != caller.generation)
-    }
+/// A group's record here may be older or newer than the caller's; then both wait until they agree.
+fn generation_differs(context: &Context, caller: Caller) -> bool {
+    context.generation(caller.group).is_some_and(|known| known != caller.generation)
+}
 
-    async fn propose_one(&self, group: GroupId, proposal: Proposal, until: Instant) -> ProposalReply {
-        match tokio::time::timeout_at(until, self.context.propose_at_leader(group, proposal)).await {
-            Ok(Ok(outcome)) => ProposalReply { outcome: Some(outcome), ..said(Status::Ok) },
-            Ok(Err(NotDone::NotLeader(leader))) => ProposalReply { leader_node: number(leader), ..said(Status::NotLeader) },
-            Ok(Err(NotDone::NoReplica)) => said(Status::NoReplica),
-            Ok(Err(NotDone::Busy)) => said(Status::TooBusy),
-            Ok(Err(NotDone::NoSpace)) => said(Status::NoSpace),
-            Ok(Err(NotDone::Unknown(detail))) => ProposalReply { detail, ..said(Status::Unknown) },
-            Err(_elapsed) => said(Status::Unknown),
-        }
-    }
+fn leader_node(context: &Context, group: GroupId) -> Option<NodeId> {
+    context.replica(group).and_then(|replica| leader_of(&replica.raft)).map(|(_, node)| node)
+}
 
-    fn leader_node(&self, group: GroupId) -> Option<NodeId> {
-        self.context.replica(group).and_then(|replica| leader_of(&replica.raft)).map(|(_, node)| node)
+async fn propose_one(context: &Context, group: GroupId, proposal: Proposal, until: Instant) -> ProposalReply {
+    match tokio::time::timeout_at(until, context.propose_at_leader(group, proposal)).await {
+        Ok(Ok(outcome)) => ProposalReply { outcome: Some(outcome), ..said(Status::Ok) },
+        Ok(Err(NotDone::NotLeader(leader))) => ProposalReply { leader_node: number(leader), ..said(Status::NotLeader) },
+        Ok(Err(NotDone::NoReplica)) => said(Status::NoReplica),
+        Ok(Err(NotDone::Busy)) => said(Status::TooBusy),
+        Ok(Err(NotDone::NoSpace)) => said(Status::NoSpace),
+        Ok(Err(NotDone::Unknown(detail))) => ProposalReply { detail, ..said(Status::Unknown) },
+        Err(_elapsed) => said(Status::Unknown),
     }
+}
+
+/// Proposes commands where this node leads.
+pub(crate) async fn propose(
+    context: &Context,
+    identity: Option<PeerIdentity>,
+    request: ProposeRequest,
+) -> Result<ProposeReply, tonic::Status> {
+    let caller = admit(context, identity, request.envelope.as_ref())?;
+    if generation_differs(context, caller) {
+        return Ok(ProposeReply { replies: vec![said(Status::WrongGeneration); request.proposals.len()] });
+    }
+    let until = deadline(request.timeout_ms);
+    let proposed = request.proposals.into_iter().map(|proposal| propose_one(context, caller.group, proposal, until));
+    Ok(ProposeReply { replies: join_all(proposed).await })
+}
+
+/// Gives a read id where this node leads. Readers of all nodes share the confirmations that this leader asks its quorum for.
+pub(crate) async fn read_id(
+    context: &Context,
+    identity: Option<PeerIdentity>,
+    request: &ReadIdRequest,
+) -> Result<ReadIdReply, tonic::Status> {
+    let caller = admit(context, identity, request.envelope.as_ref())?;
+    let reply = |status: Status, index, leader| ReadIdReply { status: status.into(), leader_node: number(leader), index };
+    if generation_differs(context, caller) {
+        return Ok(reply(Status::WrongGeneration, 0, None));
+    }
+    let Some(replica) = context.replica(caller.group) else { return Ok(reply(Status::NoReplica, 0, None)) };
+    if !replica.leads() {
+        return Ok(reply(Status::NotLeader, 0, leader_node(context, caller.group)));
+    }
+    Ok(match replica.read_ids.get(deadline(request.timeout_ms)).await {
+        Ok(index) => reply(Status::Ok, index, None),
+        Err(_why) if !replica.leads() => reply(Status::NotLeader, 0, leader_node(context, caller.group)),
+        Err(_why) => reply(Status::Unavailable, 0, None),
+    })
 }
 
 #[tonic::async_trait]
 impl MetadataCalls for MetadataService {
     async fn propose(&self, request: Request<ProposeRequest>) -> Result<Response<ProposeReply>, tonic::Status> {
-        let caller = self.admit(&request, request.get_ref().envelope.as_ref())?;
-        let request = request.into_inner();
-        if self.generation_differs(caller) {
-            let replies = vec![said(Status::WrongGeneration); request.proposals.len()];
-            return Ok(Response::new(ProposeReply { replies }));
-        }
-        let until = deadline(request.timeout_ms);
-        let proposed = request.proposals.into_iter().map(|proposal| self.propose_one(caller.group, proposal, until));
-        Ok(Response::new(ProposeReply { replies: join_all(proposed).await }))
+        let identity = identity_of(&request);
+        propose(&self.context, identity, request.into_inner()).await.map(Response::new)
     }
 
     async fn read_id(&self, request: Request<ReadIdRequest>) -> Result<Response<ReadIdReply>, tonic::Status> {
-        let caller = self.admit(&request, request.get_ref().envelope.as_ref())?;
-        let reply = |status: Status, index, leader| ReadIdReply { status: status.into(), leader_node: number(leader), index };
-        if self.generation_differs(caller) {
-            return Ok(Response::new(reply(Status::WrongGeneration, 0, None)));
-        }
-        let Some(replica) = self.context.replica(caller.group) else {
-            return Ok(Response::new(reply(Status::NoReplica, 0, None)));
-        };
-        if !replica.leads() {
-            return Ok(Response::new(reply(Status::NotLeader, 0, self.leader_node(caller.group))));
-        }
-        // Readers of all nodes share the confirmations that this leader asks its quorum for.
-        let reply = match replica.read_ids.get(deadline(request.get_ref().timeout_ms)).await {
-            Ok(index) => reply(Status::Ok, index, None),
-            Err(_why) if !replica.leads() => reply(Status::NotLeader, 0, self.leader_node(caller.group)),
-            Err(_why) => reply(Status::Unavailable, 0, None),
-        };
-        Ok(Response::new(reply))
+        read_id(&self.context, identity_of(&request), request.get_ref()).await.map(Response::new)
     }
 
     async fn query(&self, request: Request<QueryRequest>) -> Result<Response<QueryReply>, tonic::Status> {
         let caller = self.admit(&request, request.get_ref().envelope.as_ref())?;
         let reply = |status: Status| QueryReply { status: status.into(), ..QueryReply::default() };
-        if self.generation_differs(caller) {
+        if generation_differs(&self.context, caller) {
             return Ok(Response::new(reply(Status::WrongGeneration)));
         }
         let Some(replica) = self.context.replica(caller.group) else {
@@ -132,14 +146,14 @@ impl MetadataCalls for MetadataService {
     async fn change_member(&self, request: Request<ChangeMemberRequest>) -> Result<Response<ChangeMemberReply>, tonic::Status> {
         let caller = self.admit(&request, request.get_ref().envelope.as_ref())?;
         let reply = |status: Status| ChangeMemberReply { status: status.into(), ..ChangeMemberReply::default() };
-        if self.generation_differs(caller) {
+        if generation_differs(&self.context, caller) {
             return Ok(Response::new(reply(Status::WrongGeneration)));
         }
         let Some(replica) = self.context.replica(caller.group) else {
             return Ok(Response::new(reply(Status::NoReplica)));
         };
         if !replica.leads() {
-            let leader_node = number(self.leader_node(caller.group));
+            let leader_node = number(leader_node(&self.context, caller.group));
             return Ok(Response::new(ChangeMemberReply { leader_node, ..reply(Status::NotLeader) }));
         }
         let wanted = membership::Wanted::of(request.get_ref());

@@ -26,6 +26,18 @@ pub const ENTRIES_IN_FLIGHT_MAX: usize = 4;
 /// Calls with commands to one leader on another node that are under way; what comes meanwhile goes with the next.
 pub const FORWARDS_IN_FLIGHT_MAX: usize = 4;
 
+/// Bytes of entries or commands up to which a call goes by the line to a node; larger ones go by themselves and hold up nobody.
+pub const LINE_CALL_BYTES_MAX: usize = 64 * 1024;
+
+/// Calls that wait to be written to a line.
+pub const LINE_CALLS_MAX: usize = 1_024;
+
+/// Calls of one line that are answered at once: more than all groups of a node can have under way.
+pub const LINE_ANSWERS_MAX: usize = 1_024;
+
+/// Lines that wait to be opened.
+pub const LINES_OPENING_MAX: usize = 256;
+
 /// Entries sent in one append; their bytes are bounded by the log's reader.
 pub const APPEND_ENTRIES_MAX: u64 = 256;
 

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::RPCOption;
 use openraft::raft::{
@@ -103,9 +104,15 @@ impl RaftNetworkV2<TypeConfig> for Member {
         // Heartbeats and probes have a call of their own; the deadline of a heartbeat would be too short for 4 MiB on a slow disk, and sending them
         // again and again would block the group for ever.
         let timeout = if rpc.entries.is_empty() { option.soft_ttl() } else { limits::APPEND_DEADLINE.max(option.soft_ttl()) };
-        let mut client = self.client()?;
         let request = codec::append_request(&rpc, self.envelope());
-        let reply = self.call(RPCTypes::AppendEntries, timeout, client.append(request)).await?;
+        let sent = async {
+            if request.entries.iter().map(Bytes::len).sum::<usize>() <= limits::LINE_CALL_BYTES_MAX {
+                let channel = self.context.peers.channel(self.node).map_err(|error| Status::unavailable(error.to_string()))?;
+                return self.context.lines.append(self.node, channel, request).await.map(Response::new);
+            }
+            self.client().map_err(|error| Status::unavailable(error.to_string()))?.append(request).await
+        };
+        let reply = self.call(RPCTypes::AppendEntries, timeout, sent).await?;
         codec::read_append_reply(&reply).map_err(malformed)
     }
 

@@ -17,7 +17,6 @@ use super::limits;
 use super::state_machine::StateMachine;
 use crate::metrics as names;
 use crate::types::{MemberNode, Raft, TypeConfig};
-use crate::wire::raft::v1::metadata_client::MetadataClient;
 use crate::wire::raft::v1::{ReadIdRequest, Status};
 
 /// Who waits for a read id, and until when.
@@ -129,9 +128,8 @@ impl ReadIdFetcher {
             envelope: Some(self.context.envelope(self.group, RaftId(0), RaftId(0))),
             timeout_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
         };
-        let mut client = MetadataClient::new(channel);
-        let reply = match tokio::time::timeout_at(deadline, client.read_id(request)).await {
-            Ok(Ok(reply)) => reply.into_inner(),
+        let reply = match tokio::time::timeout_at(deadline, self.context.lines.read_id(leader, channel, request)).await {
+            Ok(Ok(reply)) => reply,
             Ok(Err(status)) => return Err((format!("node {leader}: {}", status.message()), None)),
             Err(_elapsed) => return Err((format!("node {leader} did not answer in time"), None)),
         };

@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::codec;
 use super::context::Context;
 use super::limits;
+use super::line;
 use super::replica::{Claim, Replica};
 use super::snapshot_receiver;
 use super::state_machine::Snapshot;
@@ -22,7 +23,7 @@ use crate::types::TypeConfig;
 use crate::wire::meta::v1::NodeState;
 use crate::wire::raft::v1::raft_server::Raft as RaftCalls;
 use crate::wire::raft::v1::{
-    AppendReply, AppendRequest, Envelope, SnapshotPart, SnapshotReply, TransferReply, TransferRequest, VoteReply, VoteRequest,
+    AppendReply, AppendRequest, Call, Envelope, SnapshotPart, SnapshotReply, TransferReply, TransferRequest, VoteReply, VoteRequest,
 };
 
 /// A caller whose envelope is right.
@@ -105,6 +106,14 @@ fn stopped(error: impl std::fmt::Display) -> Status {
     Status::unavailable(format!("the replica has stopped: {error}"))
 }
 
+/// An append to the replica that it names.
+pub(crate) async fn append(context: &Context, identity: Option<PeerIdentity>, request: &AppendRequest) -> Result<AppendReply, Status> {
+    let replica = member_call(context, identity, request.envelope.as_ref())?;
+    let rpc = codec::read_append_request(request).map_err(malformed)?;
+    let response = replica.raft.append_entries(rpc).await.map_err(stopped)?;
+    Ok(codec::append_reply(&response))
+}
+
 /// The calls between replicas.
 #[derive(Debug)]
 pub struct RaftService {
@@ -113,11 +122,15 @@ pub struct RaftService {
 
 #[tonic::async_trait]
 impl RaftCalls for RaftService {
+    type TalkStream = line::Replies;
+
     async fn append(&self, request: Request<AppendRequest>) -> Result<Response<AppendReply>, Status> {
-        let replica = member_call(&self.context, identity_of(&request), request.get_ref().envelope.as_ref())?;
-        let rpc = codec::read_append_request(request.get_ref()).map_err(malformed)?;
-        let response = replica.raft.append_entries(rpc).await.map_err(stopped)?;
-        Ok(Response::new(codec::append_reply(&response)))
+        append(&self.context, identity_of(&request), request.get_ref()).await.map(Response::new)
+    }
+
+    async fn talk(&self, request: Request<Streaming<Call>>) -> Result<Response<Self::TalkStream>, Status> {
+        let identity = identity_of(&request);
+        Ok(Response::new(line::answer(Arc::clone(&self.context), identity, request.into_inner())))
     }
 
     async fn vote(&self, request: Request<VoteRequest>) -> Result<Response<VoteReply>, Status> {
