@@ -23,6 +23,8 @@ const READY_LIMIT: Duration = Duration::from_secs(90);
 const GONE_LIMIT: Duration = Duration::from_secs(10);
 /// How long a node may take to end in order.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// Lines of each log that a failed test shows.
+const LOG_LINES_SHOWN: usize = 40;
 /// Clusters take turns.
 pub(crate) static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 /// Password of the admin in all tests.
@@ -226,6 +228,20 @@ impl Cluster {
         self.own.push((place, child));
     }
 
+    /// Shows the last lines of all logs: the folder goes with the test.
+    fn tell_logs(&mut self) {
+        let names = (1..=self.options.nodes).map(|node| self.folder.join(format!("n{node}")).join("log.txt"));
+        let again = (0..self.options.nodes).map(|place| self.folder.with_extension(format!("n{place}.log")));
+        for log in names.chain(again).chain([self.folder.with_extension("log")]) {
+            if let Ok(text) = fs::read_to_string(&log) {
+                eprintln!("== the end of {}\n{}", log.display(), end_of(&text, LOG_LINES_SHOWN));
+            }
+        }
+        for (place, child) in &mut self.own {
+            eprintln!("== node at place {place}, started again as process {}: {:?}", child.id(), child.try_wait());
+        }
+    }
+
     /// Starts a node without waiting for anything.
     pub fn start_unready(&mut self, place: usize) {
         self.forget_ended(place);
@@ -347,8 +363,17 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell_logs();
+        }
         self.kill_all();
     }
+}
+
+/// The end of a text, from the beginning of a line.
+fn end_of(text: &str, lines: usize) -> String {
+    let from = text.lines().count().saturating_sub(lines);
+    text.lines().skip(from).collect::<Vec<_>>().join("\n")
 }
 
 fn spawn_dev(options: &ClusterOptions, folder: &Path, port: u16) -> Child {
