@@ -2,6 +2,7 @@
 //!
 //! `--compare COMMIT` builds that commit too and has both measured round by round in turn, on the same machine in the same minutes: figures that an
 //! older run stored would compare two days of a machine as well. It builds into the same target folder, where RocksDB is compiled already.
+//! `--micro` times the microbenchmarks of the crates instead.
 
 mod options;
 
@@ -16,6 +17,9 @@ pub(crate) use options::BenchOptions;
 
 /// Runs the command.
 pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode, Fault> {
+    if let Some(filter) = &options.micro {
+        return run_micro(filter);
+    }
     let root = target::workspace_root();
     let folder = match &options.dir {
         Some(chosen) => std::path::absolute(chosen).map_err(|cause| Fault::new(format!("--dir is no path: {cause}")))?,
@@ -47,6 +51,19 @@ pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode, Fault> {
         output::line(&format!("written to {}", root.join("bench/RESULTS.md").display()));
     }
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs the bench targets of the crates; criterion itself compares with what it measured in the same target folder before.
+fn run_micro(filter: &str) -> Result<ExitCode, Fault> {
+    packages::ensure(&packages::TO_BUILD)?;
+    let mut command = target::cargo()?;
+    // The profile by name, so that all dependencies are those that are compiled already.
+    command.args(["bench", "--profile", "release", "--workspace", "--bench", "micro", "--bench", "frames"]);
+    if !filter.is_empty() {
+        command.args(["--", filter]);
+    }
+    succeed(&mut command, "the microbenchmarks have failed")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Builds the generator and the limit program: seconds, for RocksDB is none of theirs.

@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Tidy,
     /// Measure clusters beside what this machine can do at most, and write bench/RESULTS.md
     Bench(Box<BenchOptions>),
+    /// Count the instructions of the microbenchmarks with valgrind and compare them with bench/instructions.toml
+    Instructions(InstructionsOptions),
 }
 
 /// Options of `cargo xtask demo`.
@@ -63,6 +65,14 @@ pub(crate) struct TestOptions {
     /// Run only tests whose name contains this, and no other step
     #[arg(value_name = "FILTER")]
     pub(crate) filter: Option<String>,
+}
+
+/// Options of `cargo xtask instructions`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct InstructionsOptions {
+    /// Store the counts of what is here, with the name of this compiler, instead of comparing
+    #[arg(long)]
+    pub(crate) update: bool,
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask tidy`, `cargo xtask bench`.
+//! The project's own commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask tidy`, `cargo xtask bench`,
+//! `cargo xtask instructions`.
 //!
 //! Not part of the product and not depended on by anything. It starts on a machine with nothing but a Rust toolchain, so no crate
 //! it uses needs a C compiler.
@@ -9,6 +10,7 @@ mod cli;
 mod demo;
 mod duration_text;
 mod fault;
+mod instructions;
 mod interrupt;
 mod licence;
 mod machine;
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test_run::run(&options),
         Command::Tidy => tidy::run(),
         Command::Bench(options) => bench::run(&options),
+        Command::Instructions(options) => instructions::run(&options),
     };
     match result {
         Ok(code) => code,

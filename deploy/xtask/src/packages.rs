@@ -100,7 +100,8 @@ fn apt_get(prefix: &[&str], arguments: &[&str]) -> Result<(), Fault> {
     if status.success() { Ok(()) } else { Err(Fault::new(format!("`{}` failed ({status})", words.join(" ")))) }
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
+/// Where a program lies, if it is installed.
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     // Where administration tools lie, which are not on everybody's path.
     let also = ["/usr/sbin", "/sbin"].map(PathBuf::from);

@@ -18,6 +18,9 @@ pub(crate) struct BenchOptions {
     /// All rows: every size by every number of clients on every cluster, a folder of a million entries; hours
     #[arg(long)]
     pub(crate) long: bool,
+    /// Time codec, checksums, keys, state machine, log and shard frames by themselves, without a cluster; with a word, only cases whose names match it
+    #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "", exclusive = true)]
+    pub(crate) micro: Option<String>,
     /// Name the rows, and return
     #[arg(long)]
     pub(crate) list: bool,
@@ -119,6 +122,14 @@ mod tests {
         let words = said.passed_on().join(" ");
         assert_eq!(words, "--rows 3n/put --seconds 1.5 --rounds 3 --target http://127.0.0.1:1/dav --long");
         assert!(!said.is_whole());
+    }
+
+    #[test]
+    fn microbenchmarks_go_alone() {
+        assert_eq!(options(&["--micro"]).micro.as_deref(), Some(""));
+        assert_eq!(options(&["--micro", "codec"]).micro.as_deref(), Some("codec"));
+        assert_eq!(options(&[]).micro, None);
+        assert!(Cli::try_parse_from(["xtask", "bench", "--micro", "--long"]).is_err(), "clusters have no part in it");
     }
 
     #[test]

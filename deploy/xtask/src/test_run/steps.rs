@@ -28,6 +28,8 @@ pub(crate) struct Step {
 pub(crate) enum Work {
     /// The rules of the house, in this process.
     Tidy,
+    /// The instruction counts of the microbenchmarks.
+    Instructions,
     /// Cargo with these arguments.
     Cargo(Vec<String>),
 }
@@ -54,6 +56,9 @@ pub(crate) fn of(options: &TestOptions) -> Vec<Step> {
     }
     steps.push(Step { title: "Tests", work: Work::Cargo(tests) });
     steps.push(Step { title: "Models", work: Work::Cargo(models) });
+    if options.filter.is_none() {
+        steps.push(Step { title: "Instruction counts", work: Work::Instructions });
+    }
     steps
 }
 
@@ -114,7 +119,7 @@ mod tests {
     #[test]
     fn everything_is_checked_without_one() {
         let all = titles(&TestOptions { long: true, filter: None });
-        for title in ["Formatting", "Lints", "Tidy", "Documentation", "Tests", "Models"] {
+        for title in ["Formatting", "Lints", "Tidy", "Documentation", "Tests", "Models", "Instruction counts"] {
             assert!(all.contains(&title), "{title}");
         }
     }

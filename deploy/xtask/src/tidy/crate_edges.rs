@@ -4,20 +4,25 @@ use super::{Finding, SourceFile};
 use toml::{Table, Value};
 
 /// A crate of ours and all of ours that it may depend on.
-const EDGES: [(&str, &[&str]); 7] = [
+const EDGES: [(&str, &[&str]); 8] = [
     ("skep-placement", &[]),
     ("skep-raft", &["skep-placement"]),
     ("skep-api", &["skep-raft", "skep-placement"]),
     ("skep", &["skep-api", "skep-raft", "skep-placement"]),
     ("skep-chaos-tests", &["skep", "skep-api", "skep-raft", "skep-placement", "skep-bench"]),
     ("skep-bench", &["skep", "skep-api", "skep-raft", "skep-placement"]),
+    (FOR_BENCHES, &[]),
     ("xtask", &[]),
 ];
 
+/// The harness of microbenchmarks: any crate may use it in its benches, none in what it ships.
+const FOR_BENCHES: &str = "skep-micro";
+
 /// A crate of others and ours that may depend on it.
-const RESERVED: [(&str, &[&str]); 4] = [
+const RESERVED: [(&str, &[&str]); 5] = [
     ("openraft", &["skep-raft"]),
     ("axum", &["skep-api"]),
+    ("criterion", &[FOR_BENCHES]),
     ("reed-solomon-erasure", &["skep-placement", "skep-chaos-tests", "skep-bench", "xtask"]),
     ("blake3", &["skep-placement", "skep-chaos-tests", "skep-bench", "xtask"]),
 ];
@@ -43,8 +48,11 @@ fn check_manifest(file: &SourceFile) -> Vec<Finding> {
         return vec![Finding::new(&file.path, 0, format!("the crate `{name}` is new: say in tidy's table what it may depend on"))];
     };
     let mut findings = Vec::new();
-    for dependency in dependencies(&manifest) {
-        let ours = EDGES.iter().any(|(known, _)| *known == dependency);
+    if dependencies(&manifest, &["dependencies", "build-dependencies"]).iter().any(|dependency| dependency == FOR_BENCHES) {
+        findings.push(Finding::new(&file.path, 0, format!("`{FOR_BENCHES}` is for benches: it belongs into [dev-dependencies]")));
+    }
+    for dependency in dependencies(&manifest, &["dependencies", "dev-dependencies", "build-dependencies"]) {
+        let ours = dependency != FOR_BENCHES && EDGES.iter().any(|(known, _)| *known == dependency);
         if ours && !may.contains(&dependency.as_str()) {
             findings.push(Finding::new(&file.path, 0, format!("`{name}` must not depend on `{dependency}`")));
         }
@@ -55,12 +63,11 @@ fn check_manifest(file: &SourceFile) -> Vec<Finding> {
     findings
 }
 
-/// Names of packages in every kind of dependency table.
-fn dependencies(manifest: &Table) -> Vec<String> {
-    const KINDS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
+/// Names of packages in dependency tables of these kinds.
+fn dependencies(manifest: &Table, kinds: &[&str]) -> Vec<String> {
     let by_platform = manifest.get("target").and_then(Value::as_table).into_iter().flat_map(|targets| targets.values());
     let places = std::iter::once(manifest).chain(by_platform.filter_map(Value::as_table));
-    let tables = places.flat_map(|place| KINDS.iter().filter_map(|kind| place.get(*kind)?.as_table()));
+    let tables = places.flat_map(|place| kinds.iter().filter_map(|kind| place.get(*kind)?.as_table()));
     let package = |(key, value): (&String, &Value)| value.get("package").and_then(Value::as_str).unwrap_or(key).to_owned();
     tables.flat_map(|table| table.iter().map(package).collect::<Vec<_>>()).collect()
 }
@@ -100,6 +107,16 @@ mod tests {
     fn reserved_crates_are_found() {
         assert_eq!(check_text("skep", "[dependencies]\nopenraft.workspace = true\naxum.workspace = true\n").len(), 2);
         assert_eq!(check_text("skep-raft", "[dev-dependencies]\nblake3 = \"1\"\n").len(), 1);
+    }
+
+    #[test]
+    fn the_harness_of_benches_is_not_shipped() {
+        assert!(check_text("skep-placement", "[dev-dependencies]\nskep-micro.workspace = true\n").is_empty());
+        for kind in ["dependencies", "build-dependencies", "target.'cfg(unix)'.dependencies"] {
+            let found = check_text("skep-placement", &format!("[{kind}]\nskep-micro.workspace = true\n"));
+            assert_eq!(found, ["x/Cargo.toml: `skep-micro` is for benches: it belongs into [dev-dependencies]"], "{kind}");
+        }
+        assert_eq!(check_text("skep-raft", "[dev-dependencies]\ncriterion = \"0.8\"\n").len(), 1);
     }
 
     #[test]
