@@ -58,7 +58,7 @@ pub(super) async fn round(side: &Side, work: Work, data: &Data, (folder, seconds
 
 async fn transfer(side: &Side, moves: bool, (from, to): (&str, &str)) -> Result<std::time::Duration, Fault> {
     let parameters = json!({"nodes": [rest_path(from)], "target": rest_path(to), "targetParent": false});
-    job::run(side, if moves { "move" } else { "copy" }, &parameters).await.map(|(took, _said)| took)
+    job::run(side, if moves { "move" } else { "copy" }, &parameters).await
 }
 
 /// Reads every file at its new place.

@@ -3,7 +3,7 @@
 //! Invariant: at the end of a round every client's file is read, and has the bytes that its last request gave it.
 
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::data::{Known, all, fresh_seed};
 use super::steps::{ClientState, Step};
@@ -125,7 +125,7 @@ async fn with_versions(side: &Side, name: String, contents: [Content; 2]) -> Res
     let of_size = |content: Content| {
         let size = content.length.to_string();
         let nodes = listed["Nodes"].as_array().into_iter().flatten();
-        let mut ids = nodes.filter(|node| node["Size"] == Value::from(size.as_str())).filter_map(|node| node["Etag"].as_str());
+        let mut ids = nodes.filter(|node| node["Size"] == size.as_str()).filter_map(|node| node["Etag"].as_str());
         let id = ids.next().ok_or_else(|| Fault::new(format!("{name} has no version of {size} bytes: {listed}")))?;
         Ok::<_, Fault>(Version { id: id.to_owned(), content: Some(content) })
     };

@@ -28,7 +28,7 @@ pub(crate) async fn restore(side: &Side, entries: u64) -> Result<Duration, Fault
     write_files(side, &folder, (0..entries).collect(), THEN).await?;
     let at = instant_now().await;
     write_files(side, &folder, (0..entries).filter(|number| number % 10 == 0).collect(), LATER).await?;
-    let (took, _said) = job::run(side, "restore-instant", &json!({"node": rest_path(&folder), "at": at})).await?;
+    let took = job::run(side, "restore-instant", &json!({"node": rest_path(&folder), "at": at})).await?;
     let mut connection = side.connection(1);
     let then = PastFiles { at: String::new(), length: u64::try_from(THEN.len()).unwrap_or(0) };
     for offset in (0..entries).step_by(usize::try_from(PAGE).unwrap_or(usize::MAX)) {
