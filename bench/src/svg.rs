@@ -18,10 +18,15 @@ const TOP: f64 = 56.0;
 const PERCENT_MAX: f64 = 200.0;
 const COLOURS: [&str; 4] = ["#2a78b5", "#e08a1e", "#7a5195", "#4c9f70"];
 
-/// A side's rate in hundredths, and of what where that is not the limit.
-fn share(row: &RowResult, name: &str) -> Option<(f64, &'static str)> {
-    let of_base = || row.percent_of_base().filter(|_percent| name == SKEP).map(|percent| (percent, " of base"));
-    row.percent_of_limit(name).map(|percent| (percent, "")).or_else(of_base)
+/// How long a side's bar is, in hundredths, and what its label says after the rate.
+fn share(row: &RowResult, name: &str) -> Option<(f64, String)> {
+    let of_base = row.percent_of_base().filter(|_percent| name == SKEP);
+    match (row.percent_of_limit(name), of_base) {
+        (Some(percent), None) => Some((percent, format!("{percent:.0} %"))),
+        (Some(percent), Some(of_base)) => Some((percent, format!("{percent:.0} %, {of_base:.0} % of base"))),
+        (None, Some(of_base)) => Some((of_base, format!("{of_base:.0} % of base"))),
+        (None, None) => None,
+    }
 }
 
 /// The plot; `None` if no row of the family was measured against anything.
@@ -37,15 +42,15 @@ pub fn plot(family: Family, rows: &[&RowResult]) -> Option<String> {
         }
     }
     let shares = rows.iter().flat_map(|row| names.iter().filter_map(|name| share(row, name)));
-    let most = shares.map(|(percent, _of)| percent).fold(100.0, f64::max).min(PERCENT_MAX);
+    let most = shares.map(|(percent, _label)| percent).fold(100.0, f64::max).min(PERCENT_MAX);
     let scale = (WIDTH - LEFT - RIGHT) / most;
     let mut body = String::new();
     let mut y = TOP;
     for row in rows {
         let start = y;
         for (place, name) in names.iter().enumerate() {
-            if let (Some((percent, of)), Some(summary)) = (share(row, name), row.side(name)) {
-                let label = format!("{} · {percent:.0} %{of}", amount(summary.rate, row.unit));
+            if let (Some((percent, shares)), Some(summary)) = (share(row, name), row.side(name)) {
+                let label = format!("{} · {shares}", amount(summary.rate, row.unit));
                 bar(&mut body, &Bar { y, percent, scale, colour: COLOURS[place % COLOURS.len()], label }, summary);
                 y += BAR + 2.0;
             }

@@ -224,3 +224,29 @@ fn size_word(bytes: u64) -> String {
         _kibibytes => format!("{}k", bytes >> 10),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Across, Work};
+
+    #[test]
+    fn the_base_is_the_same_without_what_the_row_is_about() {
+        let base = |work: Work, clients| work.base(clients).map(|(base, clients)| format!("{base}/c{clients}"));
+        assert_eq!(base(Work::PutInQuota(4 << 10), 64).as_deref(), Some("put/4k/c64"));
+        assert_eq!(base(Work::StatAt, 64).as_deref(), Some("stat/c64"));
+        let at = Work::ListAt { entries: 10_000, page: 1_000, changed: 5 };
+        assert_eq!(base(at, 16).as_deref(), Some("list-now/1000-of-10000-changed-5/c16"));
+        for (files, size, expected) in [(200, 4 << 10, "put/4k/c16"), (1, 64 << 20, "put/64m/c1")] {
+            assert_eq!(base(Work::MoveAcross(Across { files, size }), 1).as_deref(), Some(expected));
+        }
+        assert_eq!(base(Work::Put(4 << 10), 64), None);
+    }
+
+    #[test]
+    fn a_base_is_counted_in_the_same_unit_or_by_files() {
+        let at = Work::ListAt { entries: 10_000, page: 1_000, changed: 5 };
+        for work in [Work::PutIf(16 << 10), Work::StatAt, Work::GetAt(4 << 10), at, Work::CopyAcross(Across { files: 1, size: 64 << 20 })] {
+            assert_eq!(work.base(1).map(|(base, _)| base.unit()), Some(work.unit()), "{work}");
+        }
+    }
+}

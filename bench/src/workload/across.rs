@@ -1,6 +1,6 @@
 //! Jobs that copy or move to another datasource, one after the other; what arrived is read back and compared.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -56,7 +56,7 @@ pub(super) async fn round(side: &Side, work: Work, data: &Data, (folder, seconds
     Ok(Round { latencies: done.latencies, units: done.units, logical_written_bytes: done.logical_written_bytes, ..used })
 }
 
-async fn transfer(side: &Side, moves: bool, (from, to): (&str, &str)) -> Result<std::time::Duration, Fault> {
+async fn transfer(side: &Side, moves: bool, (from, to): (&str, &str)) -> Result<Duration, Fault> {
     let parameters = json!({"nodes": [rest_path(from)], "target": rest_path(to), "targetParent": false});
     job::run(side, if moves { "move" } else { "copy" }, &parameters).await
 }

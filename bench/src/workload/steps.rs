@@ -266,8 +266,8 @@ fn any_page(state: &mut ClientState, entries: u64, page: u64) -> Page {
 /// Whether a side's protocol has the requests of some work.
 pub(super) fn can(side: &Side, work: Work) -> bool {
     let protocol = side.speaker.protocol();
-    if !work.has_limit() || matches!(work, Work::PutInQuota(_)) {
-        return matches!(protocol, Protocol::Skep) || (work.has_limit() && matches!(protocol, Protocol::Limit));
+    if !work.has_limit() {
+        return matches!(protocol, Protocol::Skep);
     }
     let name = || "a".to_owned();
     let page = Page { offset: 0, limit: 1, step: 1 };
@@ -280,6 +280,8 @@ pub(super) fn can(side: &Side, work: Work) -> bool {
         Work::GetAt(size) => Operation::GetAt(name(), content(size), name()),
         Work::PutIf(size) => Operation::PutIf(name(), content(size)),
         Work::LockedPut(_) => Operation::Lock(name()),
+        // Quotas are set by no protocol of peers.
+        Work::PutInQuota(_) => return matches!(protocol, Protocol::Skep | Protocol::Limit),
         Work::SetTag => Operation::SetTag(name(), name()),
         Work::FindTag => Operation::FindTag(name(), name()),
         Work::Recycle => Operation::Recycle(name()),
