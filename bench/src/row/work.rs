@@ -202,7 +202,7 @@ impl fmt::Display for Work {
             Self::Recycle => f.write_str("recycle-restore"),
             Self::CopyAcross(what) => write!(f, "copy-across/{what}"),
             Self::MoveAcross(what) => write!(f, "move-across/{what}"),
-            Self::Restore { entries } => write!(f, "restore/tenth-of-{entries}"),
+            Self::Restore { entries } => write!(f, "restore/tenth-of-{entries}-files"),
             Self::RenameFile => f.write_str("rename/file"),
             Self::RenameFolder { entries } => write!(f, "rename/folder-of-{entries}"),
             Self::Delete => f.write_str("delete"),
