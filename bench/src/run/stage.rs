@@ -20,7 +20,7 @@ use crate::workload::{Data, as_f64, can_drop_page_cache, prepare, restore, round
 /// Nobody asks a node anything for so long before its idle memory is read.
 const IDLE: Duration = Duration::from_secs(3);
 /// Rounds of rows about the past last no longer in the default run, which has many of them.
-const HISTORY_SECONDS_MAX: f64 = 1.0;
+const HISTORY_SECONDS_MAX: f64 = 0.8;
 
 /// Says what became of a row at once: a failure above the bar, and everything where there is no bar.
 fn tell(bar: &ProgressBar, result: &RowResult) {
