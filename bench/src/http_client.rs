@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
@@ -108,6 +109,8 @@ pub enum Take {
 pub struct Answer {
     /// Its status.
     pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
     /// Its body, if it was kept or is a refusal.
     pub body: Vec<u8>,
     /// Bytes of its body.
@@ -171,11 +174,27 @@ impl Connection {
         })
     }
 
+    /// Sends a request whose answer has no end; gives it once its head is there.
+    ///
+    /// # Errors
+    /// What kept it from being answered.
+    pub async fn begin(&mut self, mut request: Request<SendBody>) -> Result<Response<Incoming>, Fault> {
+        request.headers_mut().insert(HOST, self.address.host.clone());
+        let called = request.uri().path().to_owned();
+        let begun = async {
+            let sender = self.open().await?;
+            sender.ready().await.map_err(|error| error.to_string())?;
+            sender.send_request(request).await.map_err(|error| chain(&error))
+        };
+        let begun = timeout(DIAL_MAX, begun).await.unwrap_or_else(|_elapsed| Err(format!("no head of an answer in {DIAL_MAX:?}")));
+        begun.map_err(|why| Fault::new(format!("{called}: {why}")).at(format!("{:?}", self.address)))
+    }
+
     async fn exchange(&mut self, request: Request<SendBody>, take: Take) -> Result<Answer, String> {
         let sender = self.open().await?;
         sender.ready().await.map_err(|error| error.to_string())?;
         let mut response = sender.send_request(request).await.map_err(|error| chain(&error))?;
-        let status = response.status();
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let mut check = match take {
             Take::Check(check) if status.is_success() => Some(check),
             Take::Check(_) | Take::Keep => None,
@@ -193,7 +212,7 @@ impl Connection {
         if let Some(check) = check {
             check.verdict()?;
         }
-        Ok(Answer { status, body, length })
+        Ok(Answer { status, headers, body, length })
     }
 
     async fn open(&mut self) -> Result<&mut SendRequest<SendBody>, String> {

@@ -14,7 +14,7 @@ const LEGEND: &str = "\
 Each row is measured in rounds in turn: Skep, the limit, Skep, the limit … on clusters of real processes on one machine that also runs the \
 load generator. `rate` is the median of the rounds, `±` half the distance between the slowest and the fastest. Latencies are those of all rounds. \
 `└ limit` is the same work by the simplest program: the same HTTP hop, the same hops by rustls, hash and codec, the same bytes with fdatasync. \
-`CPU s` are the servers' seconds in all rounds, `gen s` the generator's, `MiB` the peak memory of the largest node, `syncs` calls of fdatasync, `disk ×` \
+`└ base` is the ordinary work on the same cluster, in turn too. `CPU s` are the servers' seconds in all rounds, `gen s` the generator's, `MiB` the peak memory of the largest node, `syncs` calls of fdatasync, `disk ×` \
 bytes sent to devices for each byte of content. `3n` is three nodes, `3n-1` three of which one was killed, `c64` 64 clients. Every byte of every GET \
 is compared with what was written; a request that fails fails its row.
 ";

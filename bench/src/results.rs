@@ -10,6 +10,8 @@ use crate::row::{Aim, Family, Row, Unit};
 pub const SKEP: &str = "skep";
 /// Name of the side it is measured against.
 pub const LIMIT: &str = "limit";
+/// Name of the ordinary work of the same cluster that a row is measured against.
+pub const BASE: &str = "base";
 
 /// A run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -84,12 +86,19 @@ impl RowResult {
         (limit > 0.0).then(|| 100.0 * self.side(name).map_or(0.0, |summary| summary.rate) / limit)
     }
 
+    /// The rate in hundredths of that of the ordinary work beside it.
+    pub fn percent_of_base(&self) -> Option<f64> {
+        let (own, base) = (self.side(SKEP)?.rate, self.side(BASE)?.rate);
+        (base > 0.0).then(|| 100.0 * own / base)
+    }
+
     /// Compares with the aim.
     pub fn judge(&mut self, aim: Option<Aim>) {
         let summary = self.side(SKEP);
         let found = match aim {
             None => return,
             Some(Aim::PercentOfLimit(_)) => self.percent_of_limit(SKEP),
+            Some(Aim::TimesOfBase(_)) => self.percent_of_base().map(|percent| 100.0 / percent.max(1e-9)),
             Some(Aim::RateAtLeast(_)) => summary.map(|summary| summary.rate),
             Some(Aim::P99Below(_)) => summary.map(|summary| summary.p99_ms),
             Some(Aim::Below(_)) => self.value,
@@ -97,6 +106,7 @@ impl RowResult {
         let Some((aim, found)) = aim.zip(found) else { return };
         let (text, met) = match aim {
             Aim::PercentOfLimit(least) => (format!("≥ {least:.0} %"), found >= least),
+            Aim::TimesOfBase(most) => (format!("≤ {most} × base"), found <= most),
             Aim::RateAtLeast(least) => (format!("≥ {least:.0}/s"), found >= least),
             Aim::P99Below(most) => (format!("p99 < {most:.0} ms"), found < most),
             Aim::Below(most) if self.unit == Unit::Memory => (format!("< {:.0} MiB", most / 1_048_576.0), found < most),
@@ -114,7 +124,7 @@ pub fn tally(rows: &[RowResult]) -> (usize, usize, usize) {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::{LIMIT, RowResult, SKEP, SideResult, tally};
+    use super::{BASE, LIMIT, RowResult, SKEP, SideResult, tally};
     use crate::measure::{Latencies, Round, Summary};
     use crate::row::{Aim, Family, Unit};
 
@@ -151,6 +161,12 @@ pub(crate) mod tests {
         assert_eq!(judged(Aim::PercentOfLimit(40.0)), ("≥ 40 %".into(), true));
         assert_eq!(judged(Aim::RateAtLeast(300.0)), ("≥ 300/s".into(), true));
         assert!(!judged(Aim::P99Below(4.0)).1);
+        for (base, met) in [(500.0, true), (800.0, false)] {
+            let mut row = result(400.0, 1_000.0);
+            row.sides.push(SideResult { name: BASE.to_owned(), summary: summary(base) });
+            row.judge(Some(Aim::TimesOfBase(1.5)));
+            assert_eq!(row.aim.map(|aim| (aim.text, aim.met)), Some(("≤ 1.5 × base".into(), met)), "{base}");
+        }
         let mut memory = RowResult { unit: Unit::Memory, value: Some(70e6), sides: Vec::new(), ..result(1.0, 1.0) };
         memory.judge(Some(Aim::Below(64.0 * 1_048_576.0)));
         assert_eq!(memory.aim.as_ref().map(|aim| (aim.text.as_str(), aim.met)), Some(("< 64 MiB", false)));

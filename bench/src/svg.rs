@@ -1,15 +1,16 @@
-//! A plot of a family of rows: bars in hundredths of the machine's limit, with the spread of the rounds.
+//! A plot of a family of rows: bars in hundredths of the machine's limit, with the spread of the rounds. Rows that the limit program does not have are drawn in
+//! hundredths of the ordinary work beside them, and say so.
 
 use std::fmt::Write;
 
 use crate::measure::Summary;
-use crate::results::{LIMIT, RowResult, SKEP};
+use crate::results::{BASE, LIMIT, RowResult, SKEP};
 use crate::row::Family;
 use crate::table::amount;
 
 const WIDTH: f64 = 900.0;
 const LEFT: f64 = 230.0;
-const RIGHT: f64 = 150.0;
+const RIGHT: f64 = 190.0;
 const BAR: f64 = 14.0;
 const GAP: f64 = 10.0;
 const TOP: f64 = 56.0;
@@ -17,28 +18,39 @@ const TOP: f64 = 56.0;
 const PERCENT_MAX: f64 = 200.0;
 const COLOURS: [&str; 4] = ["#2a78b5", "#e08a1e", "#7a5195", "#4c9f70"];
 
-/// The plot; `None` if no row of the family was measured against the limit.
+/// How long a side's bar is, in hundredths, and what its label says after the rate.
+fn share(row: &RowResult, name: &str) -> Option<(f64, String)> {
+    let of_base = row.percent_of_base().filter(|_percent| name == SKEP);
+    match (row.percent_of_limit(name), of_base) {
+        (Some(percent), None) => Some((percent, format!("{percent:.0} %"))),
+        (Some(percent), Some(of_base)) => Some((percent, format!("{percent:.0} %, {of_base:.0} % of base"))),
+        (None, Some(of_base)) => Some((of_base, format!("{of_base:.0} % of base"))),
+        (None, None) => None,
+    }
+}
+
+/// The plot; `None` if no row of the family was measured against anything.
 pub fn plot(family: Family, rows: &[&RowResult]) -> Option<String> {
-    let rows: Vec<&RowResult> = rows.iter().copied().filter(|row| row.percent_of_limit(SKEP).is_some()).collect();
+    let rows: Vec<&RowResult> = rows.iter().copied().filter(|row| share(row, SKEP).is_some()).collect();
     if rows.is_empty() {
         return None;
     }
     let mut names: Vec<&str> = Vec::new();
-    for side in rows.iter().flat_map(|row| &row.sides).filter(|side| side.name != LIMIT) {
+    for side in rows.iter().flat_map(|row| &row.sides).filter(|side| ![LIMIT, BASE].contains(&side.name.as_str())) {
         if !names.contains(&side.name.as_str()) {
             names.push(&side.name);
         }
     }
-    let most =
-        rows.iter().flat_map(|row| names.iter().filter_map(|name| row.percent_of_limit(name))).fold(100.0, f64::max).min(PERCENT_MAX);
+    let shares = rows.iter().flat_map(|row| names.iter().filter_map(|name| share(row, name)));
+    let most = shares.map(|(percent, _label)| percent).fold(100.0, f64::max).min(PERCENT_MAX);
     let scale = (WIDTH - LEFT - RIGHT) / most;
     let mut body = String::new();
     let mut y = TOP;
     for row in rows {
         let start = y;
         for (place, name) in names.iter().enumerate() {
-            if let (Some(percent), Some(summary)) = (row.percent_of_limit(name), row.side(name)) {
-                let label = format!("{} · {percent:.0} %", amount(summary.rate, row.unit));
+            if let (Some((percent, shares)), Some(summary)) = (share(row, name), row.side(name)) {
+                let label = format!("{} · {shares}", amount(summary.rate, row.unit));
                 bar(&mut body, &Bar { y, percent, scale, colour: COLOURS[place % COLOURS.len()], label }, summary);
                 y += BAR + 2.0;
             }
@@ -99,8 +111,8 @@ fn frame(family: Family, names: &[&str], body: &str, limit_x: f64, height: f64) 
 #[cfg(test)]
 mod tests {
     use super::plot;
-    use crate::results::RowResult;
     use crate::results::tests::result;
+    use crate::results::{BASE, RowResult};
     use crate::row::Family;
 
     #[test]
@@ -111,6 +123,14 @@ mod tests {
         assert_eq!(svg.matches("<rect").count(), 2 + 1 + 1, "two bars, the legend, the background");
         assert!(svg.contains("500/s · 50 %") && svg.contains("2,000/s · 200 %"), "{svg}");
         assert_eq!(svg.matches('<').count(), svg.matches('>').count());
+    }
+
+    #[test]
+    fn what_the_limit_does_not_have_is_drawn_beside_the_base() {
+        let mut row = result(400.0, 500.0);
+        row.sides[1].name = BASE.to_owned();
+        let svg = plot(Family::History, &[&row]).unwrap();
+        assert!(svg.contains("400/s · 80 % of base"), "{svg}");
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
 use crate::measure::Summary;
-use crate::results::{LIMIT, RowResult, SKEP};
+use crate::results::{BASE, LIMIT, RowResult, SKEP};
 use crate::row::Unit;
 
 /// Heads of the columns.
-pub const HEADER: [&str; 13] =
-    ["row", "rate", "±", "of limit", "p50 ms", "p99", "p99.9", "CPU s", "gen s", "MiB", "syncs", "disk ×", "aim"];
+pub const HEADER: [&str; 14] =
+    ["row", "rate", "±", "of limit", "of base", "p50 ms", "p99", "p99.9", "CPU s", "gen s", "MiB", "syncs", "disk ×", "aim"];
 
 const NONE: &str = "-";
 
@@ -34,21 +34,23 @@ pub fn lines(row: &RowResult) -> Vec<Vec<String>> {
     for side in &row.sides {
         let is_first = side.name == SKEP;
         let name = if is_first { row.id.clone() } else { format!("  {}", side.name) };
-        let percent = row.percent_of_limit(&side.name).filter(|_percent| side.name != LIMIT);
-        let percent = percent.map_or(String::new(), |percent| format!("{percent:.0} %"));
-        lines.push(line(name, &side.summary, row.unit, percent, if is_first { aim.clone() } else { String::new() }));
+        let percent = row.percent_of_limit(&side.name).filter(|_percent| ![LIMIT, BASE].contains(&side.name.as_str()));
+        let shares = [percent, row.percent_of_base().filter(|_percent| is_first)];
+        let shares = shares.map(|share| share.map_or(String::new(), |percent| format!("{percent:.0} %")));
+        lines.push(line(name, &side.summary, row.unit, shares, if is_first { aim.clone() } else { String::new() }));
     }
     lines
 }
 
-fn line(name: String, summary: &Summary, unit: Unit, percent: String, aim: String) -> Vec<String> {
+fn line(name: String, summary: &Summary, unit: Unit, [of_limit, of_base]: [String; 2], aim: String) -> Vec<String> {
     let Summary { p50_ms, p99_ms, p999_ms, server_cpu_seconds, generator_cpu_seconds, .. } = summary;
     let known_cpu = summary.peak_resident_bytes > 0;
     vec![
         name,
         amount(summary.rate, unit),
         format!("{:.0} %", spread_percent(summary)),
-        percent,
+        of_limit,
+        of_base,
         milliseconds(*p50_ms),
         milliseconds(*p99_ms),
         milliseconds(*p999_ms),

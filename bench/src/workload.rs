@@ -1,20 +1,27 @@
 //! Clients that carry out a row's work against one side for a while.
 
+mod across;
 mod data;
+mod feed;
+mod history_data;
+mod job;
+mod meter;
+mod own_files;
+mod restore;
 mod steps;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::try_join_all;
 
 pub use data::{Data, prepare};
-pub(crate) use data::{instant_now, make_folders, write_files};
+use meter::Meter;
+pub(crate) use restore::restore;
 use steps::Steps;
 
 use crate::fault::Fault;
 use crate::measure::{Latencies, Round};
-use crate::processes;
 use crate::row::{Row, Work};
 use crate::side::Side;
 
@@ -32,21 +39,25 @@ struct Done {
 /// The first request that failed; nothing is measured then.
 pub async fn round(side: &Side, row: &Row, data: &mut Data, seconds: f64) -> Result<Round, Fault> {
     prepare(side, row, data).await?;
-    let round_name = data.next_round();
-    let steps = Arc::new(Steps::new(row.work, row.clients, round_name, data));
-    let clients = steps.clients();
+    let folder = data.next_round();
+    match row.work {
+        Work::CopyAcross(_) | Work::MoveAcross(_) => across::round(side, row.work, data, (folder, seconds)).await,
+        Work::Feed(_) | Work::SeenElsewhere(_) => feed::round(side, (row.work, row.clients), (folder, seconds)).await,
+        _requests => requests(side, Steps::new(row.work, row.clients, folder, data), seconds).await,
+    }
+}
+
+/// A round of requests that each client sends one after the other.
+async fn requests(side: &Side, mut steps: Steps, seconds: f64) -> Result<Round, Fault> {
     steps.set_up(side).await?;
-    let mut connections: Vec<_> = (0..clients).map(|client| side.connection(client)).collect();
+    let steps = Arc::new(steps);
+    let mut connections: Vec<_> = (0..steps.clients()).map(|client| side.connection(client)).collect();
     try_join_all(connections.iter_mut().map(|connection| connection.open_now())).await?;
-    if matches!(row.work, Work::Get { cold: true, .. }) {
+    if steps.are_cold() {
         drop_page_cache()?;
     }
-    processes::reset_peaks(&side.pids);
-    let own = [std::process::id()];
-    let syncs_before = side.syncs().await;
-    let (servers_before, own_before) = (processes::counters(&side.pids), processes::counters(&own));
-    let begun = Instant::now();
-    let until = begun + Duration::from_secs_f64(seconds);
+    let meter = Meter::start(side).await;
+    let until = meter.end_after(seconds);
     let running = connections.into_iter().enumerate().map(|(client, mut connection)| {
         let (side, steps) = (side.clone(), Arc::clone(&steps));
         let task = tokio::spawn(async move {
@@ -56,34 +67,28 @@ pub async fn round(side: &Side, row: &Row, data: &mut Data, seconds: f64) -> Res
                 && let Some(step) = steps.next(&mut state)
             {
                 let sent = Instant::now();
-                let bytes = side.speaker.perform(&mut connection, &step.operation).await?;
+                let mut bytes = 0;
+                for operation in &step.operations {
+                    bytes += side.speaker.perform_holding(&mut connection, operation, &mut state.held).await?;
+                }
                 done.latencies.record(sent.elapsed());
                 done.units += step.units(bytes);
                 done.logical_written_bytes += step.written(bytes);
             }
-            Ok::<_, Fault>(done)
+            Ok::<_, Fault>((done, state))
         });
         async move { task.await.map_err(|error| Fault::new(error.to_string()))? }
     });
     let all = try_join_all(running).await?;
-    let seconds = begun.elapsed().as_secs_f64();
-    let (servers, generator) = (processes::counters(&side.pids) - servers_before, processes::counters(&own) - own_before);
-    let syncs_after = side.syncs().await;
-    let mut round = Round {
-        seconds,
-        server_cpu_seconds: servers.cpu_seconds,
-        generator_cpu_seconds: generator.cpu_seconds,
-        peak_resident_bytes: processes::peak_resident_bytes(&side.pids),
-        syncs: syncs_after.zip(syncs_before).map(|(after, before)| (after - before).max(0.0)),
-        device_bytes: as_f64(servers.written_bytes),
-        ..Round::default()
-    };
-    for done in all {
+    let mut round = meter.stop(side).await;
+    let mut states = Vec::with_capacity(all.len());
+    for (done, state) in all {
         round.latencies.merge(&done.latencies);
         round.units += done.units;
         round.logical_written_bytes += done.logical_written_bytes;
+        states.push(state);
     }
-    steps.tear_down(side, round.latencies.count()).await?;
+    steps.tear_down(side, round.latencies.count(), &states).await?;
     if round.latencies.count() == 0 {
         return Err(Fault::new("not one request was made: there was nothing left to ask for").advise("Use a longer --seconds"));
     }

@@ -10,27 +10,29 @@ pub(super) fn call(operation: &Operation) -> Result<Call, Fault> {
     // A record of the log for each name, as long as the names are.
     let logged = |lines: Vec<String>| Ok(Call::new(Method::POST, "/log")?.text(lines.join("\n")));
     Ok(match operation {
-        Operation::Put(name, content) => Call::new(Method::PUT, &file(name))?.sending(*content),
+        Operation::Put(name, content) | Operation::PutIf(name, content) | Operation::PutLocked(name, content) => {
+            Call::new(Method::PUT, &file(name))?.sending(*content)
+        }
         Operation::Get(name, content, range) => Call::new(Method::GET, &file(name))?.reading(*content, *range),
+        Operation::GetAt(name, content, _at) => Call::new(Method::GET, &file(name))?.reading(*content, None),
         Operation::CreateFiles(names) | Operation::CreateFolders(names) => return logged(names.clone()),
         Operation::Batch(files) => return logged(files.iter().map(|(name, text)| format!("{name} {text}")).collect()),
         Operation::BatchDelete(names) => return logged(names.clone()),
-        Operation::ListAt(_folder, page, _at) => {
-            Call::new(Method::GET, &format!("/list/{}/{}", page.offset, page.limit))?.listing(r#""Uuid""#, *page)
-        }
-        Operation::Versions(_name, count) => {
-            let page = super::Page { offset: 0, limit: *count };
-            Call::new(Method::GET, &format!("/list/0/{count}"))?.listing(r#""Uuid""#, page)
-        }
-        Operation::Changes(_position, limit) => {
-            let page = super::Page { offset: 0, limit: *limit };
-            Call::new(Method::GET, &format!("/list/0/{limit}"))?.listing(r#""Uuid""#, page)
-        }
-        Operation::Stat(name) => Call::new(Method::GET, &format!("/stat/{name}"))?,
-        Operation::List(_folder, page) => {
-            Call::new(Method::GET, &format!("/list/{}/{}", page.offset, page.limit))?.listing(r#""Uuid""#, *page)
-        }
+        Operation::Stat(name) | Operation::StatAt(name, _) => Call::new(Method::GET, &format!("/stat/{name}"))?,
+        Operation::List(_folder, page) | Operation::ListAt(_folder, page, _) => listed(page.offset, page.limit)?,
+        Operation::Versions(_, count) | Operation::Changes(_, count) => listed(0, *count)?,
+        Operation::FindTag(..) => listed(0, 1)?,
         Operation::Rename(from, to) | Operation::Copy(from, to) => return logged(vec![format!("{from} {to}")]),
-        Operation::Delete(name) => return logged(vec![name.clone()]),
+        Operation::SetTag(name, tag) => return logged(vec![format!("{name} {tag}")]),
+        Operation::Revert { file, version, .. } => return logged(vec![format!("{file} {version}")]),
+        Operation::Delete(name)
+        | Operation::Lock(name)
+        | Operation::Unlock(name)
+        | Operation::Recycle(name)
+        | Operation::Unrecycle(name) => return logged(vec![name.clone()]),
     })
+}
+
+fn listed(offset: u64, limit: u64) -> Result<Call, Fault> {
+    Ok(Call::new(Method::GET, &format!("/list/{offset}/{limit}"))?.expecting(r#""Uuid""#, limit))
 }

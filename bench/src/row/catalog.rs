@@ -1,6 +1,6 @@
 //! All rows, and which of them a run measures.
 
-use super::{Aim, Family, Row, Setting, Work};
+use super::{Across, Aim, Family, Row, Setting, Work};
 use crate::fault::Fault;
 
 const KIB: u64 = 1 << 10;
@@ -8,6 +8,8 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const SIZES: [u64; 4] = [4 * KIB, 16 * KIB, 100 * KIB, MIB];
 const CLIENTS: [usize; 4] = [1, 16, 64, 256];
+/// Folders that are listed as they were: how many entries, and how many in a hundred have changed since. A folder of which all have takes 21 times its entries to make.
+const PAST_FOLDERS: [(u64, u64); 7] = [(10_000, 0), (10_000, 5), (2_000, 100), (10_000, 100), (100_000, 0), (100_000, 5), (100_000, 100)];
 /// Large files: how many bytes, by how many clients.
 const LARGE: [(u64, usize); 2] = [(GIB, 1), (64 * MIB, 16)];
 
@@ -19,13 +21,13 @@ const SETTINGS: [Setting; 5] = [setting(3, false), setting(3, true), setting(1, 
 
 /// What the default run measures where it does not measure everything; the setting's name and the rest of the row's.
 const DEFAULT_ELSEWHERE: [(&str, &[&str]); 4] = [
-    ("3n-1", &["put/4k/c64", "get/4k/c64", "put/1m/c16", "get/1m/c16", "mixed/16k/c64"]),
+    ("3n-1", &["put/4k/c64", "get/4k/c64", "put/1m/c16", "get/1m/c16", "put-if/16k/c16", "feed/4k/c1", "mixed/16k/c64"]),
     ("1n", &["put/4k/c64", "get/4k/c64", "put/64m/c16", "get/64m/c16"]),
     ("6n", &["put/4k/c64", "get/4k/c64", "put/64m/c16", "get/64m/c16"]),
     ("6n-1", &[]),
 ];
 /// What it leaves out on three nodes.
-const LEFT_OUT: [&str; 25] = [
+const LEFT_OUT: [&str; 27] = [
     "put/4k/c16",
     "get/4k/c16",
     "put/16k/c1",
@@ -51,6 +53,8 @@ const LEFT_OUT: [&str; 25] = [
     "cold-get/64m/c16",
     "range/4k-of-64m/c16",
     "create/folder/c64",
+    "feed/4k/c16",
+    "move-across/64m/c1",
 ];
 
 /// Every row there is; those of one setting stand together.
@@ -98,14 +102,8 @@ fn of_setting(setting: Setting) -> Vec<Row> {
     row(Family::Tree, Work::RenameFile, 16, None);
     row(Family::Tree, Work::Delete, 16, None);
     row(Family::Tree, Work::Copy(16 * KIB), 16, None);
-    row(Family::History, Work::Batch(1_000), 4, None);
-    for changed in [0, 5, 100] {
-        row(Family::History, Work::ListAt { entries: 10_000, page: 1_000, changed }, 16, None);
-    }
-    row(Family::History, Work::Versions, 16, None);
-    row(Family::History, Work::Changes(1_000), 16, None);
-    if !setting.one_dead {
-        row(Family::History, Work::Restore { entries: 100_000 }, 1, aim_on_three(setting, Aim::Below(5.0)));
+    for (work, clients, aim) in history(setting) {
+        row(Family::History, work, clients, aim);
     }
     row(Family::Mixed, Work::Mixed(16 * KIB), 64, None);
     for (size, clients) in LARGE {
@@ -113,6 +111,11 @@ fn of_setting(setting: Setting) -> Vec<Row> {
         row(Family::Large, Work::Get { size, cold: false }, clients, Some(Aim::PercentOfLimit(50.0)));
     }
     row(Family::Parts, Work::Get { size: 64 * MIB, cold: true }, 16, None);
+    if !setting.one_dead {
+        // So late because what it has written is still being compacted after it.
+        row(Family::History, Work::Restore { entries: 10_000 }, 1, None);
+        row(Family::History, Work::Restore { entries: 100_000 }, 1, aim_on_three(setting, Aim::Below(5.0)));
+    }
     if setting.one_dead {
         row(Family::Node, Work::Restart, 1, Some(Aim::Below(10.0)));
     } else {
@@ -121,13 +124,49 @@ fn of_setting(setting: Setting) -> Vec<Row> {
     rows
 }
 
+/// What was, many changes at once, and who meets whom.
+fn history(setting: Setting) -> Vec<(Work, usize, Option<Aim>)> {
+    let mut rows = vec![
+        (Work::PutIf(16 * KIB), 16, None),
+        (Work::LockedPut(4 * KIB), 16, None),
+        (Work::SetTag, 16, None),
+        (Work::FindTag, 16, None),
+        (Work::Recycle, 16, None),
+        (Work::Revert, 16, None),
+        (Work::Versions, 16, None),
+        (Work::StatAt, 64, None),
+        (Work::GetAt(16 * KIB), 64, None),
+    ];
+    for (entries, changed) in PAST_FOLDERS {
+        let aim = (changed == 5).then_some(Aim::TimesOfBase(1.5));
+        rows.push((Work::ListAt { entries, page: 1_000, changed }, 16, aim));
+    }
+    rows.extend([(Work::Batch(1_000), 4, None), (Work::Changes(1_000), 16, None)]);
+    if setting.nodes > 1 {
+        rows.push((Work::Feed(4 * KIB), 1, None));
+        rows.push((Work::Feed(4 * KIB), 16, None));
+    }
+    for what in [Across { files: 200, size: 4 * KIB }, Across { files: 1, size: 64 * MIB }] {
+        rows.push((Work::CopyAcross(what), 1, None));
+        rows.push((Work::MoveAcross(what), 1, None));
+    }
+    // At the end, for it leaves a workspace more.
+    rows.push((Work::PutInQuota(4 * KIB), 64, None));
+    rows
+}
+
 fn is_long(row: &Row) -> bool {
     let id = row.id();
     let (setting, rest) = id.split_once('/').unwrap_or_default();
-    let is_million = matches!(row.work, Work::List { entries, .. } | Work::RenameFolder { entries } if entries >= 1_000_000);
+    let is_rare = match row.work {
+        Work::List { entries, .. } | Work::RenameFolder { entries } => entries >= 1_000_000,
+        Work::ListAt { entries, changed, .. } => entries >= 100_000 || (changed == 100 && entries >= 10_000),
+        Work::Restore { entries } => entries < 100_000,
+        _usual => false,
+    };
     match DEFAULT_ELSEWHERE.iter().find(|(name, _)| *name == setting) {
         Some((_, wanted)) => !(wanted.contains(&rest) || (setting == "3n-1" && row.family == Family::Node)),
-        None => is_million || LEFT_OUT.contains(&rest),
+        None => is_rare || LEFT_OUT.contains(&rest),
     }
 }
 
@@ -223,12 +262,27 @@ mod tests {
             "list-at/",
             "restore/",
             "batch/",
+            "put-if/",
+            "lock-put-unlock/",
+            "put-in-quota/",
+            "tag/set",
+            "tag/find",
+            "feed/",
+            "copy-across/64m",
+            "copy-across/200-files",
+            "move-across/",
+            "recycle-restore",
+            "revert",
+            "versions/",
+            "stat-at",
+            "get-at/",
+            "of-2000-changed-100",
         ] {
             assert!(names.iter().any(|name| name.contains(part)), "{part}");
         }
         assert!(!names.iter().any(|name| name.contains("1000000")));
         assert!(names.contains(&"3n-1/recovery/restart".to_owned()) && names.contains(&"6n/put/4k/c64".to_owned()));
-        assert!(names.len() < 60, "{} rows take more than a quarter of an hour", names.len());
+        assert!(names.len() < 72, "{} rows take more than a quarter of an hour", names.len());
     }
 
     #[test]

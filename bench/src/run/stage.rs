@@ -1,8 +1,7 @@
 //! The clusters of so many nodes, side by side, and the rows that run on them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use http::Method;
 use indicatif::ProgressBar;
 
 use crate::cli::RunOptions;
@@ -12,18 +11,16 @@ use crate::limit::cluster::LimitCluster;
 use crate::measure::{Round, Summary};
 use crate::output;
 use crate::peer;
-use crate::protocol::skep::rest_path;
-use crate::results::{RowResult, SKEP, SideResult};
-use crate::row::{Row, Work};
+use crate::results::{BASE, RowResult, SKEP, SideResult};
+use crate::row::{Family, Row, Work};
 use crate::side::{Side, TAKE_OVER_MAX};
 use crate::table::amount;
-use crate::workload::{Data, as_f64, can_drop_page_cache, instant_now, make_folders, prepare, round, write_files};
+use crate::workload::{Data, as_f64, can_drop_page_cache, prepare, restore, round};
 
 /// Nobody asks a node anything for so long before its idle memory is read.
 const IDLE: Duration = Duration::from_secs(3);
-
-/// A restoration that takes longer has failed.
-const RESTORE_MAX: Duration = Duration::from_secs(60);
+/// Rounds of rows about the past last no longer in the default run, which has many of them.
+const HISTORY_SECONDS_MAX: f64 = 0.8;
 
 /// Says what became of a row at once: a failure above the bar, and everything where there is no bar.
 fn tell(bar: &ProgressBar, result: &RowResult) {
@@ -34,7 +31,8 @@ fn tell(bar: &ProgressBar, result: &RowResult) {
             let rate = result.side(SKEP).map(|summary| summary.rate).or(result.value);
             let shown = rate.map_or_else(|| "skipped".to_owned(), |rate| amount(rate, result.unit));
             let share = result.percent_of_limit(SKEP).map_or(String::new(), |percent| format!(", {percent:.0} % of the limit"));
-            output::progress(&format!("{}: {shown}{share}", result.id));
+            let of_base = result.percent_of_base().map_or(String::new(), |percent| format!(", {percent:.0} % of the base"));
+            output::progress(&format!("{}: {shown}{share}{of_base}", result.id));
         }
         (None, false) => {}
     }
@@ -111,8 +109,10 @@ impl<'a> Stage<'a> {
             return Ok(());
         }
         for (side, data) in self.sides().iter().zip(&mut self.data) {
-            for row in rows {
-                prepare(side, row, data).await?;
+            for row in rows.iter().flat_map(|row| std::iter::once(row.clone()).chain(row.base())) {
+                if crate::workload::can(side, row.work) {
+                    prepare(side, &row, data).await?;
+                }
             }
         }
         let killed = self.skep.kill_leader().await?;
@@ -170,13 +170,19 @@ impl<'a> Stage<'a> {
     async fn rounds(&mut self, row: &Row, result: &mut RowResult, bar: &ProgressBar) -> Result<(), Fault> {
         let sides = self.sides();
         let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); sides.len()];
+        let (base, mut base_rounds) = (row.base(), Vec::new());
+        let seconds = self.seconds(row);
         for number in 0..self.options.rounds {
             for ((side, data), rounds) in sides.iter().zip(&mut self.data).zip(&mut rounds) {
                 bar.set_message(format!("{}: {} round {}", row.id(), side.name, number + 1));
                 if !crate::workload::can(side, row.work) {
                     continue;
                 }
-                rounds.push(round(side, row, data, self.options.seconds).await.map_err(|fault| fault.at(&side.name))?);
+                rounds.push(round(side, row, data, seconds).await.map_err(|fault| fault.at(&side.name))?);
+                if let Some(base) = base.as_ref().filter(|_| side.name == SKEP) {
+                    let measured = round(side, base, data, seconds).await;
+                    base_rounds.push(measured.map_err(|fault| fault.at(format!("the base, {}", base.id())))?);
+                }
             }
         }
         for (side, rounds) in sides.iter().zip(&rounds) {
@@ -187,28 +193,14 @@ impl<'a> Stage<'a> {
                 result.sides.push(SideResult { name: side.name.clone(), summary });
             }
         }
+        if let Some(summary) = Summary::of(&base_rounds) {
+            result.sides.push(SideResult { name: BASE.to_owned(), summary });
+        }
         Ok(())
     }
-}
 
-/// Changes a tenth of a folder and has it brought back; how long that took from the request to the end of its job.
-async fn restore(side: &Side, entries: u64) -> Result<Duration, Fault> {
-    let folder = format!("restored-{entries}");
-    make_folders(side, vec![folder.clone()]).await?;
-    write_files(side, &folder, (0..entries).collect(), "then").await?;
-    let at = instant_now().await;
-    write_files(side, &folder, (0..entries).filter(|number| number % 10 == 0).collect(), "later").await?;
-    let begun = Instant::now();
-    let parameters = serde_json::json!({"node": rest_path(&folder), "at": at}).to_string();
-    let started = side.send(Method::PUT, "/a/jobs/user/restore-instant", &serde_json::json!({"JsonParameters": parameters})).await?;
-    let job = started["JobUuid"].clone();
-    loop {
-        let jobs = side.send(Method::POST, "/a/jobs/user", &serde_json::json!({"JobIDs": [job], "LoadTasks": "Any"})).await?;
-        let task = &jobs["Jobs"][0]["Tasks"][0];
-        match task["Status"].as_str() {
-            Some("Finished") => return Ok(begun.elapsed()),
-            Some("Queued" | "Running") if begun.elapsed() < RESTORE_MAX => tokio::time::sleep(Duration::from_millis(20)).await,
-            other => return Err(Fault::new(format!("the restoration is {other:?}: {}", task["StatusMessage"]))),
-        }
+    fn seconds(&self, row: &Row) -> f64 {
+        let is_default = !self.options.long && self.options.rows.is_none();
+        if is_default && row.family == Family::History { self.options.seconds.min(HISTORY_SECONDS_MAX) } else { self.options.seconds }
     }
 }

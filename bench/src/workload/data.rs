@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::try_join_all;
 
+use super::history_data::{self, HistoryData};
 use crate::content::Content;
 use crate::fault::Fault;
-use crate::protocol::{Operation, Protocol};
+use crate::protocol::{Operation, Protocol, file_of};
 use crate::row::{Row, Work};
 use crate::side::Side;
 
@@ -31,12 +32,7 @@ pub struct Data {
     sets: BTreeMap<u64, Vec<Known>>,
     /// Folders of so many empty files.
     folders: BTreeSet<u64>,
-    /// Folders of so many files of which so many percent have changed since an instant.
-    changed: BTreeMap<(u64, u64), String>,
-    /// A file with 20 versions is there.
-    versioned: bool,
-    /// The begin of the change feed.
-    feed: Option<String>,
+    pub(super) history: HistoryData,
     rounds: u64,
 }
 
@@ -45,16 +41,6 @@ impl Data {
     pub(super) fn next_round(&mut self) -> String {
         self.rounds += 1;
         format!("round-{}", self.rounds)
-    }
-
-    /// The instant before a folder was changed.
-    pub(super) fn instant(&self, entries: u64, changed: u64) -> String {
-        self.changed.get(&(entries, changed)).cloned().unwrap_or_default()
-    }
-
-    /// The begin of the change feed.
-    pub(super) fn feed(&self) -> String {
-        self.feed.clone().unwrap_or_default()
     }
 
     /// Files of a size; empty if none were prepared.
@@ -67,16 +53,6 @@ impl Data {
 pub(super) fn folder_of(entries: u64) -> String {
     format!("folder-of-{entries}")
 }
-
-/// The folder of which so many percent have changed.
-pub(super) fn changed_folder(entries: u64, changed: u64) -> String {
-    format!("changed-{changed}-of-{entries}")
-}
-
-/// The file with so many versions.
-pub(super) const VERSIONED: &str = "versioned";
-/// Its versions.
-pub(super) const VERSIONS: u64 = 20;
 
 /// A seed that no other content of this process has.
 pub(super) fn fresh_seed() -> u64 {
@@ -93,14 +69,7 @@ pub async fn prepare(side: &Side, row: &Row, data: &mut Data) -> Result<(), Faul
         Work::Get { size, .. } | Work::Range { size, .. } | Work::Copy(size) | Work::Mixed(size) => prepare_set(side, size, data).await,
         Work::Stat => prepare_set(side, 4 << 10, data).await,
         Work::List { entries, .. } | Work::RenameFolder { entries } => prepare_folder(side, entries, data).await,
-        Work::ListAt { entries, changed, .. } => prepare_changed(side, (entries, changed), data).await,
-        Work::Versions if !data.versioned => {
-            data.versioned = true;
-            all_in_order(side, (0..VERSIONS).map(|number| Operation::Batch(vec![(VERSIONED.to_owned(), number.to_string())])).collect())
-                .await
-        }
-        Work::Changes(page) if data.feed.is_none() => prepare_feed(side, page, data).await,
-        _makes_its_own => Ok(()),
+        _others => history_data::prepare(side, row.work, &mut data.history).await,
     }
 }
 
@@ -109,82 +78,25 @@ async fn prepare_set(side: &Side, size: u64, data: &mut Data) -> Result<(), Faul
         return Ok(());
     }
     let count = if size >= 1 << 30 { 1 } else { (SET_BYTES / size).clamp(SET_FILES_MIN, SET_FILES_MAX) };
-    let folder = format!("set-{size}");
-    make_folders(side, vec![folder.clone()]).await?;
-    let files: Vec<Known> =
-        (0..count).map(|index| (format!("{folder}/f{index:07}"), Content { seed: fresh_seed(), length: size })).collect();
-    let puts = files.iter().map(|(name, content)| Operation::Put(name.clone(), *content)).collect();
-    all(side, puts).await?;
+    let files = write_set(side, &format!("set-{size}"), count, size).await?;
     data.sets.insert(size, files);
     Ok(())
+}
+
+/// Writes files of a size into a new folder.
+pub(super) async fn write_set(side: &Side, folder: &str, count: u64, size: u64) -> Result<Vec<Known>, Fault> {
+    make_folders(side, vec![folder.to_owned()]).await?;
+    let content = || Content { seed: fresh_seed(), length: size };
+    let files: Vec<Known> = (0..count).map(|number| (format!("{folder}/{}", file_of(number)), content())).collect();
+    all(side, files.iter().map(|(name, content)| Operation::Put(name.clone(), *content)).collect()).await?;
+    Ok(files)
 }
 
 async fn prepare_folder(side: &Side, entries: u64, data: &mut Data) -> Result<(), Fault> {
     if data.folders.insert(entries) && !matches!(side.speaker.protocol(), Protocol::Limit) {
         let folder = folder_of(entries);
         make_folders(side, vec![folder.clone()]).await?;
-        make_files(side, (0..entries).map(|index| format!("{folder}/f{index:07}")).collect()).await?;
-    }
-    Ok(())
-}
-
-/// Files of one batch.
-const BATCH: usize = 2_000;
-
-/// Writes the files of a folder, in batches.
-pub(crate) async fn write_files(side: &Side, folder: &str, numbers: Vec<u64>, text: &str) -> Result<(), Fault> {
-    let file = |number: &u64| (format!("{folder}/f{number:07}"), text.to_owned());
-    all_in_order(side, numbers.chunks(BATCH).map(|numbers| Operation::Batch(numbers.iter().map(file).collect())).collect()).await
-}
-
-async fn prepare_changed(side: &Side, (entries, changed): (u64, u64), data: &mut Data) -> Result<(), Fault> {
-    if data.changed.contains_key(&(entries, changed)) {
-        return Ok(());
-    }
-    let folder = changed_folder(entries, changed);
-    if matches!(side.speaker.protocol(), Protocol::Limit) {
-        data.changed.insert((entries, changed), String::new());
-        return Ok(());
-    }
-    make_folders(side, vec![folder.clone()]).await?;
-    write_files(side, &folder, (0..entries).collect(), "before").await?;
-    data.changed.insert((entries, changed), instant_now().await);
-    let all: Vec<u64> = (0..entries).collect();
-    if changed < 100 {
-        return write_files(side, &folder, all.into_iter().filter(|number| number % 100 < changed).collect(), "after").await;
-    }
-    for version in 0..VERSIONS {
-        write_files(side, &folder, all.clone(), &version.to_string()).await?;
-    }
-    let half: Vec<String> = all.iter().filter(|number| *number % 2 == 0).map(|number| format!("{folder}/f{number:07}")).collect();
-    all_in_order(side, half.chunks(BATCH).map(|names| Operation::BatchDelete(names.to_vec())).collect()).await
-}
-
-/// Now, with a gap on both sides that no clock of this machine closes.
-pub(crate) async fn instant_now() -> String {
-    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    format!("{}.{:06}", now.as_secs(), now.subsec_micros())
-}
-
-async fn prepare_feed(side: &Side, page: u64, data: &mut Data) -> Result<(), Fault> {
-    if matches!(side.speaker.protocol(), Protocol::Limit) {
-        data.feed = Some(String::new());
-        return Ok(());
-    }
-    let told = side.get(0, &crate::protocol::skep::changes()).await?;
-    let told: serde_json::Value = serde_json::from_str(&told).map_err(|error| Fault::new(format!("the change feed: {error}: {told}")))?;
-    data.feed = told["Position"].as_str().map(str::to_owned);
-    make_folders(side, vec!["feed".to_owned()]).await?;
-    write_files(side, "feed", (0..page).collect(), "told").await
-}
-
-/// Carries out operations one after the other.
-async fn all_in_order(side: &Side, operations: Vec<Operation>) -> Result<(), Fault> {
-    let mut connection = side.connection(0);
-    for operation in operations {
-        side.speaker.perform(&mut connection, &operation).await.map_err(|fault| fault.at("while preparing"))?;
+        make_files(side, (0..entries).map(|number| format!("{folder}/{}", file_of(number))).collect()).await?;
     }
     Ok(())
 }
