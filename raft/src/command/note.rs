@@ -73,7 +73,7 @@ pub(super) fn copy(transaction: &mut Transaction<'_>, source: EntryId, copy: Ent
     Ok(())
 }
 
-/// Writes or deletes what one user alone noted; for others nothing has changed.
+/// Writes or deletes what one user alone noted; for others nothing has changed, and they are told nothing.
 fn set_own(transaction: &mut Transaction<'_>, located: &Located, command: &SetMeta) -> Result<Done, Stop> {
     let user = id(&command.user, "user id")?;
     let key = UserNoteKey { user, namespace: NameThen(command.namespace.clone()), entry: located.entry };
@@ -86,6 +86,7 @@ fn set_own(transaction: &mut Transaction<'_>, located: &Located, command: &SetMe
         transaction.put(&key, &EntryMetaRecord { json: command.json.clone(), author, changed_at: transaction.stamp() });
         transaction.put(&of_entry, &());
     }
+    feed::tell_owner(transaction, Told::staying(ChangeKind::Meta, located, false), &command.namespace, user);
     let shown = entry::show(transaction.state(), located, false)?;
     Ok(Done { entry: Some(shown), ..Done::default() })
 }

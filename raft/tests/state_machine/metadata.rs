@@ -6,8 +6,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use skep_raft::invariants;
 use skep_raft::wire::meta::v1::{
-    CopyEntry, DeleteEntry, DeleteNamespace, Done, FoundMeta, MetaPage, MetaQuery, MoveEntry, NamespaceRecord, PruneHistory, PutNamespace,
-    ReapEntries, Rejection, RejectionCode, SetMeta, WorkspaceCommand, answer, command, query, tree_command, workspace_command,
+    ChangesQuery, CopyEntry, DeleteEntry, DeleteNamespace, Done, FoundMeta, MetaPage, MetaQuery, MoveEntry, NamespaceRecord, PruneHistory,
+    PutNamespace, ReapEntries, Rejection, RejectionCode, SetMeta, WorkspaceCommand, answer, command, query, tree_command,
+    workspace_command,
 };
 
 const TAGS: &str = "usermeta-tags";
@@ -138,10 +139,11 @@ fn users_have_notes_of_their_own() {
     let mut group = Group::datasource();
     let done = group.put("/f", b"one").unwrap();
     let entry = done.entry.unwrap().entry;
-    let feed_before = group.rows().iter().filter(|(_, key, _)| key.first() == Some(&22)).count();
     group.tree(bookmark("/f", 70, "true")).unwrap();
-    let feed_after = group.rows().iter().filter(|(_, key, _)| key.first() == Some(&22)).count();
-    assert_eq!(feed_before, feed_after, "nobody else is told");
+    let asked = ChangesQuery { after_index: group.index - 1, after_sub: u32::MAX, limit: 9, within: None };
+    let answer::What::Changes(told) = group.query(query::What::Changes(asked)) else { panic!("another answer") };
+    let owners: Vec<Bytes> = told.changes.into_iter().filter_map(|shown| Some(shown.change?.owner)).collect();
+    assert_eq!(owners, [id(70)], "nobody else is told");
     assert_eq!((bookmarks(&group, 70), bookmarks(&group, 71).len()), (vec!["f".to_owned()], 0));
     let of_entries = |user| MetaQuery {
         namespace: "bookmark".to_owned(),
