@@ -25,6 +25,7 @@ pub mod limits;
 mod membership;
 pub mod memory;
 mod network;
+mod note_index;
 mod plan;
 mod propose;
 mod pruning;
