@@ -165,6 +165,12 @@ impl ErrorCode {
         }
     }
 
+    /// The code of a name; none of one that this version does not know.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.name() == name)
+    }
+
     /// A short title for people.
     #[must_use]
     pub fn title(self) -> &'static str {
@@ -369,6 +375,7 @@ mod tests {
         let names: BTreeSet<_> = ErrorCode::ALL.iter().map(|code| code.name()).collect();
         assert_eq!(names.len(), ErrorCode::ALL.len(), "a name is used twice");
         for code in ErrorCode::ALL {
+            assert_eq!(ErrorCode::of_name(code.name()), Some(code));
             assert!(code.rest_status().as_u16() >= 400, "{code:?}");
             assert!(code.dav_status().as_u16() >= 400, "{code:?}");
             assert!(!code.title().is_empty(), "{code:?}");

@@ -22,6 +22,7 @@ mod move_entry;
 mod namespace;
 mod node;
 mod note;
+mod note_index;
 mod placement;
 mod policy;
 mod prune;
@@ -100,6 +101,7 @@ fn tree(transaction: &mut Transaction<'_>, command: &TreeCommand) -> Result<Done
         What::PruneHistory(command) => history::prune(transaction, command),
         What::ReapEntries(command) => history::reap(transaction, command),
         What::EmptyBins(command) => recycle::empty(transaction, command),
+        What::IndexNotes(command) => note_index::step(transaction, command),
         What::SetDatasourceQuota(command) => datasource::set_limits(transaction, command),
         What::SetLock(command) => lock::set(transaction, command),
         What::RefreshLock(command) => lock::refresh(transaction, command),

@@ -26,6 +26,7 @@ pub(crate) mod line;
 mod membership;
 pub mod memory;
 mod network;
+mod note_index;
 mod plan;
 mod propose;
 mod pruning;

@@ -9,8 +9,8 @@ use skep_placement::ids::{ChunkId, ContentId, EntryId, InstanceId, Stamp, WriteI
 use crate::command::by_value;
 use crate::keys::{
     ByIdKey, ChangeKey, ChunkKey, CondemnedKey, ContentKey, CurrentKey, DeleteKey, EntryMetaKey, GoneKey, HistoryKey, LockBelowKey,
-    LockExpiryKey, LockKey, ManifestKey, MetaValueKey, NameRest, NoteUserKey, PruneDueKey, RepairKey, StampKey, StateKey, SumsKey,
-    TotalsKey, UploadExpiryKey, UserNoteKey, VersionByIdKey, VersionKey,
+    LockExpiryKey, LockKey, ManifestKey, MetaValueKey, NameRest, NoteIndexKey, NoteUserKey, PruneDueKey, RepairKey, StampKey, StateKey,
+    SumsKey, TotalsKey, UploadExpiryKey, UserNoteKey, VersionByIdKey, VersionKey,
 };
 use crate::state::{chunk, lock, path, read};
 use crate::store::{Direction, Family, ReadState, StateError};
@@ -212,6 +212,11 @@ impl Check<'_> {
         for (key, note) in self.all::<EntryMetaKey>()? {
             if note.json.is_empty() || !known(key.entry)? {
                 found.push(format!("the note {} is empty or at an entry {} that is not there", key.namespace.0, key.entry));
+            }
+            let index = read::get(self.state, &NoteIndexKey { namespace: key.namespace.clone() })?;
+            let is_found = read::get(self.state, &by_value(key.entry, &key.namespace.0, &note.json))?.is_some();
+            if index.is_some_and(|index| index.complete) && !is_found {
+                found.push(format!("entry {} is not found by its note {}, which is indexed", key.entry, key.namespace.0));
             }
         }
         let own = self.all::<UserNoteKey>()?;

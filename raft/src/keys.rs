@@ -31,6 +31,7 @@ mod manifest;
 mod meta_value;
 mod namespace;
 mod node;
+mod note_index;
 mod note_user;
 mod part;
 mod pg;
@@ -84,6 +85,7 @@ pub use manifest::ManifestKey;
 pub use meta_value::MetaValueKey;
 pub use namespace::NamespaceKey;
 pub use node::NodeKey;
+pub use note_index::NoteIndexKey;
 pub use note_user::NoteUserKey;
 pub use part::{Descending, KeyPart, NameRest, NameThen};
 pub use pg::PgKey;
@@ -153,6 +155,7 @@ pub enum Kind {
     Condemned = 39,
     UploadExpiry = 40,
     PruneDue = 41,
+    NoteIndex = 42,
     Inline = 48,
     Cluster = 64,
     Node = 65,

@@ -15,7 +15,7 @@ use crate::auth::rights::{ReadContent, ReadTree, WriteTree};
 use crate::error_code::{ErrorCode, Failure};
 use crate::limits;
 use crate::request_context::RequestContext;
-use crate::service::jobs::{TransferSources, job_id, job_name};
+use crate::service::jobs::{TransferSources, failure_of, job_id, job_name};
 use crate::service::locks::{Hold, Passes};
 use crate::service::tree::StatRequest;
 use crate::service::user_path::UserPath;
@@ -41,7 +41,7 @@ pub(super) async fn by_job(caller: &Caller, kind: Kind, (from, asked): (&UserPat
     let ended = waited_for(caller, &job).await?;
     match ended.state() {
         JobState::Finished => Ok(answered(created, &asked.to)),
-        JobState::Failed => Err(Failure::new(ErrorCode::Conflict, ended.message)),
+        JobState::Failed => Err(failure_of(&ended)),
         JobState::Cancelled => Err(Failure::new(ErrorCode::Conflict, format!("the job {} was stopped", job_name(&ended)))),
         JobState::Unspecified | JobState::Queued | JobState::Running => {
             let told = format!("it takes longer; the job {} goes on with it\n", job_name(&ended));

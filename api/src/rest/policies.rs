@@ -32,11 +32,11 @@ pub(crate) struct PolicyMessage {
     pub versions_data_source_name: String,
     /// Not used.
     pub versions_data_source_bucket: String,
-    /// Not enforced: -1.
+    /// Bytes of all versions of a file, the current one with them: beyond it the oldest go; -1: no limit.
     #[serde(deserialize_with = "number", serialize_with = "text")]
     #[schema(value_type = String)]
     pub max_total_size: i64,
-    /// Bytes of the old versions of a file; -1: no limit.
+    /// Bytes of the old versions of a file, without the current one: beyond it the oldest go; -1: no limit.
     #[serde(deserialize_with = "number", serialize_with = "text")]
     #[schema(value_type = String)]
     pub max_size_per_file: i64,

@@ -104,7 +104,7 @@ pub struct Told {
     pub entry: EntryId,
     /// A folder.
     pub is_folder: bool,
-    /// `slug/…` of where it is now, by the folders' names now; none: not in the workspace.
+    /// `slug/…` of where it is now, by the folders' names now; the slug alone for the workspace's root; none: not in the workspace.
     pub path: Option<String>,
     /// `slug/…` of where it was, if elsewhere.
     pub path_was: Option<String>,
@@ -230,7 +230,8 @@ impl Follower {
                 return Ok(Followed::Anew);
             }
             position = FeedPosition { generation: page.generation, index: page.last_index, sub: page.last_sub };
-            let told = page.changes.into_iter().filter_map(|shown| told_of(self.place(), page.generation, shown)).collect();
+            let told = page.changes.into_iter().filter(|shown| self.may_hear(shown));
+            let told = told.filter_map(|shown| told_of(self.place(), page.generation, shown)).collect();
             changes.extend(self.readable(told).await?);
             pages += 1;
             let is_full = u32::try_from(changes.len()).is_ok_and(|told| told >= limit);
@@ -248,6 +249,12 @@ impl Follower {
             Some(answer::What::Changes(page)) => Ok(page),
             other => Err(absent_or_fault(self.place(), other)),
         }
+    }
+
+    /// Whether a change is not of what another user noted for itself.
+    fn may_hear(&self, shown: &FeedChange) -> bool {
+        let owner = shown.change.as_ref().map(|change| change.owner.as_ref()).unwrap_or_default();
+        owner.is_empty() || owner == self.proof.who().identity().user.0.as_slice()
     }
 
     /// Leaves out notes under names that the follower may not read.
@@ -299,7 +306,10 @@ async fn pause(applied: &mut Option<watch::Receiver<u64>>, until: Instant) {
 fn told_of(place: &Place, generation: u64, shown: FeedChange) -> Option<Told> {
     let change = shown.change?;
     let is_folder = change.entry_kind == i32::from(EntryKind::Folder);
-    let kind = match (change.kind(), shown.to_inside, shown.from_inside) {
+    // The workspace's root stands under no name in it; what is noted at it, its time and its locks are told of the slug alone.
+    let is_root = shown.is_within && !shown.to_inside;
+    let is_there = shown.to_inside || (is_root && matches!(change.kind(), ChangeKind::Meta | ChangeKind::Times | ChangeKind::Lock));
+    let kind = match (change.kind(), is_there, shown.from_inside) {
         (ChangeKind::Moved, true, true) => ToldKind::UpdatePath,
         (ChangeKind::Created, true, _) | (ChangeKind::Moved, true, false) => ToldKind::Create,
         (ChangeKind::Moved | ChangeKind::Deleted, false, true) => ToldKind::Delete,
@@ -307,18 +317,18 @@ fn told_of(place: &Place, generation: u64, shown: FeedChange) -> Option<Told> {
         (ChangeKind::Times | ChangeKind::Lock, true, _) => ToldKind::UpdateMeta,
         (ChangeKind::Meta, true, _) if is_of_people(&change.namespace) => ToldKind::UpdateUserMeta,
         (ChangeKind::Meta, true, _) => ToldKind::UpdateMeta,
-        // The workspace's root itself, or nothing that is seen.
+        // Where the workspace's root hangs, which nobody sees in it, or nothing that is seen.
         _other => return None,
     };
     let is_move = change.kind() == ChangeKind::Moved;
     let slug = place.path().slug().unwrap_or_default();
-    let shown_path = |names: &[String]| format!("{slug}/{}", names.join("/"));
+    let shown_path = |names: &[String]| if is_root { slug.to_owned() } else { format!("{slug}/{}", names.join("/")) };
     Some(Told {
         position: FeedPosition { generation, index: shown.index, sub: shown.sub },
         kind,
         entry: EntryId::try_from(change.entry.as_ref()).unwrap_or_default(),
         is_folder,
-        path: shown.to_inside.then(|| shown_path(&shown.path)),
+        path: is_there.then(|| shown_path(&shown.path)),
         path_was: shown.from_inside.then(|| shown_path(&shown.path_was)),
         size: change.size,
         mtime: change.mtime,

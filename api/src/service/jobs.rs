@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{Service, id_bytes};
 use crate::auth::rights::{Account, Action, Administer, Authorized, ChangeJob, Cluster, Job, ReadAccount, ReadContent, ReadJob, WriteTree};
-use crate::error_code::{ErrorCode, Failure};
+use crate::error_code::{ErrorCode, Failure, Heard};
 use crate::limits;
 use crate::request_context::RequestContext;
 use crate::service::identity::record_id;
@@ -234,6 +234,17 @@ impl Service {
         let proposed = self.propose(proof, GroupId::SYSTEM, what, context).await?;
         Ok(proposed.done.job.unwrap_or(job))
     }
+}
+
+/// Why a job failed, as the request that waits for it is answered. The group that refused a command of the job has told the audit; what the rights refused,
+/// nobody has.
+pub(crate) fn failure_of(job: &JobRecord) -> Failure {
+    // A job that an older version ended has no code.
+    let code = ErrorCode::of_name(&job.failure).unwrap_or(ErrorCode::Conflict);
+    let title = format!("{}: ", code.title());
+    let detail = job.message.strip_prefix(&title).unwrap_or(&job.message);
+    let heard = if matches!(code, ErrorCode::Forbidden | ErrorCode::Unauthorized) { Heard::ByCode } else { Heard::Already };
+    Failure::new(code, detail).heard(heard)
 }
 
 fn newest_first(view: &SystemView, filter: JobFilter) -> Result<Vec<JobRecord>, Failure> {

@@ -37,14 +37,6 @@ pub struct Restored {
     pub looked_at: u64,
 }
 
-impl Restored {
-    /// Whether nothing differed.
-    #[must_use]
-    fn is_nothing(&self) -> bool {
-        self.made + self.reverted + self.moved + self.removed == 0
-    }
-}
-
 impl Service {
     /// Brings the place of the proof back to an instant, a stamp; or only says what that would change.
     ///
@@ -62,9 +54,11 @@ impl Service {
         let mut moves = true;
         for _ in 0..TRIES {
             let context = context.continued();
-            let page = self.differences(&mut proof, (at, moves), &context).await?;
+            let question = DiffQuery { path: Some(place.entry()), at, moves, ..DiffQuery::default() };
+            let page = self.differences(&mut proof, question, &context).await?;
             let (steps, restored) = self.plan(&place, &page)?;
-            if only_say || restored.is_nothing() {
+            // The first step changes nothing.
+            if only_say || steps.len() <= 1 {
                 return Ok(restored);
             }
             let index = proof.index_for_proposal(self.metadata(), self.now_micros(), context.deadline()).await?;
@@ -84,14 +78,14 @@ impl Service {
         Err(Failure::new(ErrorCode::Conflict, why))
     }
 
-    async fn differences(
+    /// What differs at or below the place of a proof.
+    pub(super) async fn differences(
         &self,
         proof: &mut Authorized<WriteTree, Place>,
-        (at, moves): (u64, bool),
+        question: DiffQuery,
         context: &RequestContext,
     ) -> Result<DiffPage, Failure> {
-        let most = u32::try_from(limits::BATCH_STEPS).unwrap_or(u32::MAX);
-        let question = DiffQuery { path: Some(proof.subject().entry()), at, limit: most, moves };
+        let question = DiffQuery { limit: u32::try_from(limits::BATCH_STEPS).unwrap_or(u32::MAX), ..question };
         match self.ask(proof, query::What::Diff(question), context).await?.what {
             Some(answer::What::Diff(page)) => Ok(page),
             other => Err(absent_or_fault(proof.subject(), other)),
@@ -100,7 +94,6 @@ impl Service {
 
     /// The steps that undo the differences.
     fn plan(&self, place: &Place, page: &DiffPage) -> Result<(Vec<BatchStep>, Restored), Failure> {
-        let bin = |difference: &Difference| place.is_workspace_root() && difference.names.first().is_some_and(|name| name == RECYCLE_BIN);
         let mut restored = Restored { looked_at: page.looked_at, ..Restored::default() };
         let moved: BTreeSet<Bytes> = page
             .differences
@@ -115,7 +108,7 @@ impl Service {
         };
         let still = HoldsStill { path: Some(place.entry()), condition: Some(as_compared), ..HoldsStill::default() };
         steps.push(batch_step::What::HoldsStill(still));
-        for difference in page.differences.iter().filter(|difference| !bin(difference)) {
+        for difference in page.differences.iter().filter(|difference| !is_bin(place, &difference.names)) {
             if difference.pruned {
                 return Err(self.pruned_at(place, &difference.names));
             }
@@ -123,8 +116,8 @@ impl Service {
         }
         if page.total > u64::try_from(page.differences.len()).unwrap_or(u64::MAX) {
             let why = format!(
-                "{}: {} entries differ from then, more than the {} that one change may touch; begin the job restore-instant, or restore the \
-                 folders of a workspace one by one",
+                "{}: {} entries differ from then, more than the {} that one change may touch; begin the job restore-instant, which brings more \
+                 back",
                 place.path(),
                 page.total,
                 limits::BATCH_STEPS
@@ -134,7 +127,8 @@ impl Service {
         Ok((steps.into_iter().map(|what| BatchStep { what: Some(what) }).collect(), restored))
     }
 
-    fn undo(
+    /// The steps that undo one difference at or below a place.
+    pub(super) fn undo(
         &self,
         place: &Place,
         difference: &Difference,
@@ -195,13 +189,19 @@ impl Service {
         }
     }
 
-    fn pruned_at(&self, place: &Place, names: &[String]) -> Failure {
+    pub(super) fn pruned_at(&self, place: &Place, names: &[String]) -> Failure {
         let mut failure = self.pruned(place);
         failure.detail = format!("{}; the file is {}; nothing was restored", failure.detail, names.join("/"));
         failure
     }
 }
 
-fn is_folder(record: &CurrentRecord) -> bool {
+/// Whether names lead into the recycle bin, which is never restored with its workspace.
+pub(super) fn is_bin(place: &Place, names: &[String]) -> bool {
+    place.is_workspace_root() && names.first().is_some_and(|name| name == RECYCLE_BIN)
+}
+
+/// Whether a record is a folder's.
+pub(super) fn is_folder(record: &CurrentRecord) -> bool {
     record.kind == i32::from(EntryKind::Folder)
 }

@@ -66,7 +66,7 @@ async fn policies_are_listed_made_changed_and_deleted() {
 
     for (bad, field) in [
         (json!({"KeepPeriods": [{"IntervalStart": "soon", "MaxNumber": 1}]}), "KeepPeriods.IntervalStart"),
-        (json!({"MaxTotalSize": "10"}), "MaxTotalSize"),
+        (json!({"KeepPeriods": [{"IntervalStart": "1d", "MaxNumber": 1}, {"IntervalStart": "3h", "MaxNumber": 1}]}), "KeepPeriods"),
         (json!({"Uuid": "other"}), "Uuid"),
     ] {
         let refused = node.rest(&token, ("POST", path), &bad).await;
@@ -129,6 +129,13 @@ async fn a_changed_policy_frees_what_a_preview_said() {
     other["KeepPeriods"] = json!([{"IntervalStart": "0", "MaxNumber": -1}]);
     let nothing = preview(&json!({"Datasource": "pydiods1", "Policy": other})).await;
     assert_eq!(nothing, json!({"Files": "3", "Versions": "0", "Bytes": "0", "BytesFreed": "0"}));
+    other["MaxTotalSize"] = json!("25000");
+    let two_of_five = preview(&json!({"Datasource": "pydiods1", "Policy": other})).await;
+    assert_eq!(
+        two_of_five,
+        json!({"Files": "3", "Versions": "9", "Bytes": "90009", "BytesFreed": "90009"}),
+        "two fit, the current one with them"
+    );
     let bad = json!({"Datasource": "pydiods1", "Policy": {"KeepPeriods": [{"IntervalStart": "x"}]}});
     assert_eq!(node.rest(&token, ("POST", "/a/config/versioning/mine/preview"), &bad).await.status, 400);
     let unknown = json!({"Datasource": "nowhere"});
@@ -141,6 +148,17 @@ async fn a_changed_policy_frees_what_a_preview_said() {
     assert_eq!(before.chunk_bytes - after.chunk_bytes, 90_009, "what the preview said");
     assert_eq!(versions(&node, &token, "common-files/f2").await, 2);
     assert_eq!(node.dav("GET", "/dav/common-files/f0", &[], Body::empty()).await.body.len(), 10_004, "the current one stays");
+
+    // From now on a new version alone may be too much.
+    let mut total = strict();
+    total["KeepPeriods"] = json!([{"IntervalStart": "0", "MaxNumber": -1}]);
+    total["MaxTotalSize"] = json!("25000");
+    assert_eq!(node.rest(&token, ("POST", "/a/config/versioning/mine"), &total).await.status, 200);
+    let got = node.rest(&token, ("GET", "/a/config/versioning/mine"), &Value::Null).await.json();
+    assert_eq!(got["MaxTotalSize"], "25000");
+    assert_eq!(put(&node, "/dav/common-files/f1", 24_000).await, 204);
+    node.until(|totals| totals.versions == after.versions - 1).await;
+    assert_eq!(versions(&node, &token, "common-files/f1").await, 1, "two of ten thousand bytes had to go");
 
     set_datasource(&node, &token, &json!({"VersioningPolicyName": ""})).await;
     let none = node.rest(&token, ("GET", "/a/config/datasource/pydiods1"), &Value::Null).await.json();

@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::Bytes;
 use serde_json::{Value, json};
 use skep_api::service::jobs::worker::Worker;
-use skep_placement::ids::{GroupId, NodeId};
+use skep_placement::ids::{EntryId, GroupId, NodeId};
 use skep_raft::handle::Proposed;
-use skep_raft::wire::meta::v1::{Command, TreeCommand, command, tree_command};
+use skep_raft::wire::meta::v1::{
+    Command, PutWorkspace, TreeCommand, WorkspaceCommand, WorkspaceRecord, WorkspaceRoot, WorkspaceScope, command, tree_command,
+    workspace_command,
+};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -78,6 +82,22 @@ impl Node {
         assert_eq!(listed.status, 200, "{folder}: {}", listed.text());
         let name = |node: &Value| node["Path"].as_str().and_then(|path| path.rsplit('/').next()).expect("a path").to_owned();
         listed.json()["Nodes"].as_array().expect("nodes").iter().map(name).collect()
+    }
+
+    /// Makes a workspace of a folder of the common files, by its id.
+    pub(crate) async fn workspace_of(&self, slug: &str, folder: &str) {
+        let entry: EntryId = folder.parse().expect("an id");
+        let root = WorkspaceRoot { datasource: COMMON.0, entry: Bytes::copy_from_slice(&entry.0), folder_per_user: false };
+        let workspace = WorkspaceRecord {
+            id: Bytes::from_static(&[77; 16]),
+            slug: slug.to_owned(),
+            label: slug.to_owned(),
+            scope: WorkspaceScope::Admin.into(),
+            roots: vec![root],
+            ..WorkspaceRecord::default()
+        };
+        let put = workspace_command::What::PutWorkspace(PutWorkspace { workspace: Some(workspace), must_be_new: true });
+        self.cluster_does(GroupId::SYSTEM, command::What::Workspace(WorkspaceCommand { what: Some(put) })).await;
     }
 
     /// Has the cluster itself change a tree.

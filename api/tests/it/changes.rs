@@ -162,6 +162,36 @@ async fn notes_are_told_to_who_may_read_them() {
     node.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bookmarks_are_told_to_their_owner_and_changes_of_a_workspaces_root_to_who_follows_it() {
+    let node = Node::start().await;
+    let (token, bobs) = (node.token().await, node.session_of("bob").await);
+    node.mkdir("common-files/d").await;
+    let entry = node.stat(&token, "common-files/d").await["Uuid"].clone();
+    node.workspace_of("team", entry.as_str().expect("an id")).await;
+    let begin = position(&node, &token).await;
+    let etag = node.stat(&token, "common-files/d").await["Etag"].clone();
+    for operation in ["PUT", "DELETE"] {
+        let mark = json!({"MetaDatas": [{"NodeUuid": entry, "Namespace": "bookmark", "JsonValue": "true"}], "Operation": operation});
+        let marked = node.rest(&bobs, ("PUT", "/a/user-meta/update"), &mark).await;
+        assert_eq!(marked.status, 200, "{}", marked.text());
+    }
+    assert_eq!(node.stat(&token, "common-files/d").await["Etag"], etag, "for others nothing has changed");
+    let noted = json!({"Metadatas": [{"Namespace": "usermeta-tags", "JsonMeta": "\"blue\""}]});
+    assert_eq!(node.rest(&token, ("POST", "/a/meta/set/common-files/d"), &noted).await.status, 200);
+    for (token, seen) in [(&token, vec!["usermeta-tags"]), (&bobs, vec!["bookmark", "bookmark", "usermeta-tags"])] {
+        let told = changes(&node, token, &format!("&position={begin}")).await.json();
+        let all = told["Changes"].as_array().expect("changes");
+        let namespaces: Vec<&str> = all.iter().map(|change| change["Metadata"]["skep:namespace"].as_str().unwrap_or_default()).collect();
+        assert_eq!(namespaces, seen, "{told}");
+        assert!(all.iter().all(|change| change["Type"] == "UPDATE_USER_META"), "{told}");
+    }
+    let told = node.rest(&token, ("GET", &format!("/a/changes?workspace=team&position={begin}")), &Value::Null).await.json();
+    assert_eq!(kinds(&told), [("UPDATE_USER_META".to_owned(), String::new(), "team".to_owned())], "{told}");
+    assert_eq!(told["Changes"][0]["Target"]["Type"], "COLLECTION", "{told}");
+    node.stop().await;
+}
+
 /// Events of a stream: name, id, data.
 struct Events {
     body: BodyDataStream,

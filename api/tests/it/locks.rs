@@ -9,7 +9,8 @@ use http::Request;
 use serde_json::{Value, json};
 use skep_api::service::jobs::worker::Worker;
 use skep_placement::ids::{GroupId, NodeId};
-use skep_raft::wire::meta::v1::{Actor, Command, EntryPath, LockKind, SetLock, TreeCommand, command, tree_command};
+use skep_raft::system_view::JobFilter;
+use skep_raft::wire::meta::v1::{Actor, Command, EntryPath, JobState, LockKind, SetLock, TreeCommand, command, tree_command};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -296,6 +297,48 @@ async fn a_content_lock_is_met_by_webdav_and_locks_are_listed_and_broken() {
     let broken = node.rest(&token, ("DELETE", "/a/skep/locks/common-files/f.txt"), &Value::Null).await;
     assert_eq!((broken.status.as_u16(), &broken.json()["Broken"]), (200, &json!("1")));
     assert_eq!(node.dav("PUT", path, &[], "x").await.status, 204);
+    node.stop().await;
+}
+
+/// Waits until a job is queued.
+async fn queued(node: &Node) {
+    let filter = JobFilter { states: vec![JobState::Queued], ..JobFilter::default() };
+    node.eventually("a queued job", async || !node.metadata.system_stale().jobs(&filter).expect("the jobs are read").is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_refuses_the_last_command_of_a_job_is_what_its_request_is_answered() {
+    let node = Node::start().await;
+    let bob = Bob::new(&node).await;
+    let (own, common) = ("/dav/personal-files/f.txt", "/dav/common-files/f.txt");
+    put(&node, own, "new").await;
+    let onto = [("destination", common)];
+    // All holds when the job is queued; then somebody locks or changes the target, before the job puts anything there.
+    for method in ["COPY", "MOVE"] {
+        put(&node, common, "old").await;
+        let between = async {
+            queued(&node).await;
+            (token(&bob.dav("LOCK", common, &[], EXCLUSIVE).await), node.work())
+        };
+        let (refused, (lock, worker)) = tokio::join!(node.dav(method, own, &onto, Body::empty()), between);
+        assert_eq!(refused.status, 423, "{method}: {}", refused.text());
+        worker.stop().await;
+        assert_eq!(bob.dav("UNLOCK", common, &[("lock-token", &lock)], Body::empty()).await.status, 204);
+        assert_eq!(node.dav("GET", common, &[], Body::empty()).await.text(), "old", "nothing gave way");
+
+        let list = format!("<{common}> ([{}])", put(&node, common, "older").await);
+        let between = async {
+            queued(&node).await;
+            put(&node, common, "changed").await;
+            node.work()
+        };
+        let only_if = [("destination", common), ("if", list.as_str())];
+        let (refused, worker) = tokio::join!(node.dav(method, own, &only_if, Body::empty()), between);
+        assert_eq!(refused.status, 412, "{method}: {}", refused.text());
+        worker.stop().await;
+        assert_eq!(node.dav("GET", common, &[], Body::empty()).await.text(), "changed", "nothing gave way");
+        assert_eq!(node.dav("GET", own, &[], Body::empty()).await.text(), "new", "and nothing left");
+    }
     node.stop().await;
 }
 

@@ -77,6 +77,26 @@ async fn a_tag_is_found_by_its_exact_value_by_who_may_read_the_node() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_noted_before_its_namespace_was_indexable_is_found_once_it_is() {
+    let node = Node::start().await;
+    let token = node.token().await;
+    let everybody = json!([{"Subject": "*", "Action": "READ", "Effect": "allow"}, {"Subject": "*", "Action": "WRITE", "Effect": "allow"}]);
+    let colour = |indexable| json!({"Namespace": "usermeta-colour", "Label": "Colour", "Indexable": indexable, "Policies": everybody});
+    assert_eq!(define(&node, &token, colour(false)).await.0, 200);
+    node.write("common-files/f", "x").await;
+    let id = uuid(&node, &token, "common-files/f").await;
+    assert_eq!(update(&node, &token, "PUT", &[(&id, "usermeta-colour", "\"blue\"")]).await.0, 200);
+    let blue = || json!({"Namespace": "usermeta-colour", "JsonValue": "\"blue\""});
+    let refused = node.rest(&token, ("POST", "/a/user-meta/search"), &blue()).await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert_eq!(define(&node, &token, colour(true)).await.0, 200);
+    node.eventually("the note to be indexed", async || found(&node, &token, blue()).await == ["common-files/f"]).await;
+    assert_eq!(update(&node, &token, "PUT", &[(&id, "usermeta-colour", "\"red\"")]).await.0, 200);
+    assert!(found(&node, &token, blue()).await.is_empty());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_values_are_noted_all_or_none() {
     let node = Node::start().await;
     let token = node.token().await;

@@ -85,6 +85,9 @@ impl AdminParts {
                 datasources: users.collect(),
                 periods: record.keep_periods.iter().map(period_text).collect::<Vec<_>>().join(", "),
                 deleted: deleted_text(record.node_deleted()).to_owned(),
+                max_total_size: limit(record.max_total_size),
+                max_size_per_file: limit(record.max_size_per_file),
+                ignore_files_greater_than: limit(record.ignore_files_greater_than),
                 uuid: record.uuid,
                 name: record.name,
                 built_in: record.built_in,
@@ -92,6 +95,11 @@ impl AdminParts {
         });
         Ok(ListPoliciesReply { policies: policies.collect() })
     }
+}
+
+/// A limit of bytes; none where nothing is limited.
+fn limit(bytes: i64) -> Option<u64> {
+    u64::try_from(bytes).ok().filter(|bytes| *bytes > 0)
 }
 
 /// A period as people read it.

@@ -5,7 +5,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::client::Target;
 use super::errors::CliError;
 use super::{amount, output};
-use crate::admin_rpc::wire::{ChangeDatasourceRequest, CreateDatasourceRequest, Datasource, ListDatasourcesRequest, ListPoliciesRequest};
+use crate::admin_rpc::wire::{
+    ChangeDatasourceRequest, CreateDatasourceRequest, Datasource, ListDatasourcesRequest, ListPoliciesRequest, Policy,
+};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -50,7 +52,7 @@ enum DatasourceCommand {
     },
     /// Changes a datasource; what is not named stays.
     Set(SetArguments),
-    /// Lists the versioning policies; administrators make their own over the API.
+    /// Lists the versioning policies: what each keeps by age, and how many bytes of a file at most. Administrators make their own over the API.
     Policies {
         #[command(flatten)]
         target: Target,
@@ -125,12 +127,25 @@ pub(super) fn run(arguments: &DatasourceArguments) -> Result<(), CliError> {
                 target.with_admin(async |admin| admin.ask(async |calls| calls.list_policies(ListPoliciesRequest {}).await).await)?;
             let rows = reply.policies.into_iter().map(|policy| {
                 let kind = if policy.built_in { "built in" } else { "own" };
-                vec![policy.uuid, policy.name, kind.to_owned(), policy.periods, policy.deleted, policy.datasources.join(", ")]
+                let limits = limits_text(&policy);
+                vec![policy.uuid, policy.name, kind.to_owned(), policy.periods, limits, policy.deleted, policy.datasources.join(", ")]
             });
-            output::table(&["uuid", "name", "", "keeps, by age", "of deleted files", "datasources"], rows.collect(), "no policy");
+            let heads = ["uuid", "name", "", "keeps, by age", "bytes of a file at most", "of deleted files", "datasources"];
+            output::table(&heads, rows.collect(), "no policy");
         }
     }
     Ok(())
+}
+
+/// The limits of bytes of a policy, as people read them.
+fn limits_text(policy: &Policy) -> String {
+    let limits = [
+        ("all versions", policy.max_total_size),
+        ("old versions", policy.max_size_per_file),
+        ("an old version", policy.ignore_files_greater_than),
+    ];
+    let said = limits.into_iter().filter_map(|(what, most)| most.map(|most| format!("{what} {}", output::bytes(most))));
+    said.collect::<Vec<_>>().join(", ")
 }
 
 fn change(set: &SetArguments) -> Result<(), CliError> {

@@ -12,6 +12,7 @@ use crate::admin_rpc::wire::{RestoreReply, RestoreRequest};
 const AFTER_HELP: &str = "\
 Everything below the path is brought back at once: files that changed get their older content as a new version, what is gone is made again,
 what was moved goes back, what is new goes. No bytes are copied, and the state before stays within reach: restore to a minute ago to undo it.
+Where more than 10,000 entries differ, the job restore-instant does it: PUT /a/jobs/user/restore-instant.
 
 Examples:
   skep restore common-files/plans --at 2026-11-20T08:00:00Z --dry-run --config /etc/skep/skep.toml

@@ -133,6 +133,7 @@ fn tree(what: &tree_command::What) -> Option<About<'_>> {
         | What::PruneVersions(_)
         | What::QueuePruning(_)
         | What::PruneHistory(_)
+        | What::IndexNotes(_)
         | What::ReapEntries(_) => {
             return None;
         }

@@ -89,10 +89,12 @@ pub(super) fn report(transaction: &mut Transaction<'_>, command: &ReportJob) -> 
     }
     text(&command.message, "message", limits::JOB_TEXT_BYTES_MAX)?;
     text(&command.position_json, "position", limits::JOB_TEXT_BYTES_MAX)?;
+    text(&command.failure, "failure", limits::NAME_BYTES_MAX)?;
     let mut job = JobRecord {
         progress_permille: command.progress_permille.min(1_000),
         message: command.message.clone(),
         position_json: command.position_json.clone(),
+        failure: command.failure.clone(),
         changed_at: transaction.stamp(),
         ..was.clone()
     };

@@ -1,11 +1,12 @@
 //! What people and programs note at an entry, and its modification time.
 //!
-//! Invariants: an entry is found by a note's value exactly while it has that note and the note was written as searchable; no note outlives its entry.
+//! Invariants: an entry is found by a note's value only while it has that note, and exactly then where the group indexes the namespace (`note_index`); no note
+//! outlives its entry.
 
 use skep_placement::chunk::FileHasher;
 use skep_placement::ids::EntryId;
 
-use super::recycle;
+use super::{note_index, recycle};
 use crate::keys::{CurrentKey, EntryMetaKey, MetaValueKey, NameRest, NameThen, NoteUserKey, UserNoteKey};
 use crate::state::feed::{self, Told};
 use crate::state::path::Located;
@@ -29,7 +30,8 @@ pub(super) fn set(transaction: &mut Transaction<'_>, command: &SetMeta) -> Resul
     lock::check_change(transaction, &located)?;
     let json = (!command.json.is_empty()).then(|| command.json.clone());
     write(transaction, located.entry, &command.namespace, json)?;
-    if command.searchable && !command.json.is_empty() {
+    let is_found = command.searchable || note_index::is_kept_up(transaction, &command.namespace)?;
+    if is_found && !command.json.is_empty() {
         transaction.put(&by_value(located.entry, &command.namespace, &command.json), &());
     }
     let changed = if located.is_folder() { located.chain_with_self() } else { located.chain.clone() };
@@ -64,7 +66,8 @@ pub(super) fn copy(transaction: &mut Transaction<'_>, source: EntryId, copy: Ent
         if key.namespace.0 == recycle::NOTE {
             continue;
         }
-        if transaction.get(&by_value(source, &key.namespace.0, &note.json))?.is_some() {
+        let is_found = transaction.get(&by_value(source, &key.namespace.0, &note.json))?.is_some();
+        if is_found || note_index::is_kept_up(transaction, &key.namespace.0)? {
             transaction.put(&by_value(copy, &key.namespace.0, &note.json), &());
         }
         note.changed_at = transaction.stamp();
@@ -73,7 +76,7 @@ pub(super) fn copy(transaction: &mut Transaction<'_>, source: EntryId, copy: Ent
     Ok(())
 }
 
-/// Writes or deletes what one user alone noted; for others nothing has changed.
+/// Writes or deletes what one user alone noted; for others nothing has changed, and they are told nothing.
 fn set_own(transaction: &mut Transaction<'_>, located: &Located, command: &SetMeta) -> Result<Done, Stop> {
     let user = id(&command.user, "user id")?;
     let key = UserNoteKey { user, namespace: NameThen(command.namespace.clone()), entry: located.entry };
@@ -86,6 +89,7 @@ fn set_own(transaction: &mut Transaction<'_>, located: &Located, command: &SetMe
         transaction.put(&key, &EntryMetaRecord { json: command.json.clone(), author, changed_at: transaction.stamp() });
         transaction.put(&of_entry, &());
     }
+    feed::tell_owner(transaction, Told::staying(ChangeKind::Meta, located, false), &command.namespace, user);
     let shown = entry::show(transaction.state(), located, false)?;
     Ok(Done { entry: Some(shown), ..Done::default() })
 }

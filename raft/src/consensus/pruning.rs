@@ -1,5 +1,5 @@
 //! What the leader of a datasource's group prunes: versions by the policy, history behind the horizon, what was deleted for good; locks that have
-//! ended; and the limits that the datasource's record sets, brought into its group.
+//! ended; and what the system group says of a datasource, brought into its group: limits, and which notes are indexed.
 //!
 //! Every step is a command of its own that any later leader may repeat; nothing is remembered here.
 
@@ -9,9 +9,9 @@ use bytes::Bytes;
 use skep_placement::ids::DatasourceId;
 
 use super::context::Context;
-use super::limits;
 use super::replica::Replica;
 use super::upkeep::propose;
+use super::{limits, note_index};
 use crate::keys::{ChangeKey, FeedBeginKey, HistoryHorizonKey, LimitsKey, LockExpiryKey, PruneDueKey, ReapKey, RecycledKey};
 use crate::state::read;
 use crate::store::{Direction, ReadState, StateError};
@@ -36,6 +36,7 @@ pub(super) async fn run(context: &Arc<Context>, replica: &Replica, datasource: D
     let due = tokio::task::spawn_blocking(move || look(state.store().snapshot().as_ref(), clock)).await;
     let Ok(Ok(due)) = due else { return };
     bring_limits(context, replica, &record, due.limits).await;
+    note_index::run(context, replica, &view, &due.indexed).await;
     if record.policy_changed_at > due.limits.policy_changed_at {
         queue_all(context, replica, record.policy_changed_at).await;
     }
@@ -63,6 +64,7 @@ pub(super) async fn run(context: &Arc<Context>, replica: &Replica, datasource: D
 /// What there is to do.
 struct Due {
     limits: DatasourceLimits,
+    indexed: note_index::Indexed,
     /// A lock has ended by the clock.
     locks: bool,
     versions: bool,
@@ -84,6 +86,7 @@ fn look(state: &dyn ReadState, clock: u64) -> Result<Due, StateError> {
     Ok(Due {
         locks: lock.is_some_and(|(key, ())| key.expires_at.0 <= clock),
         limits: read::get(state, &LimitsKey {})?.unwrap_or_default(),
+        indexed: note_index::look(state)?,
         versions: first.is_some_and(|(key, ())| key.due.0 <= clock),
         reaps: reap.is_some_and(|since| since <= horizon),
         recycled: read::rows::<RecycledKey>(state, &[], Direction::Forward).next().transpose()?.map(|(key, ())| key.since.0),

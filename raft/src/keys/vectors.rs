@@ -68,6 +68,7 @@ fn keys_of_groups_are_frozen() {
         (hex(&UserNoteKey { user: RECORD, namespace: NameThen("n".to_owned()), entry: ENTRY }), format!("1b{}6e00{ab}", "cd".repeat(16))),
         (hex(&FeedBeginKey {}), "1c".to_owned()),
         (hex(&RecycledKey { since: Stamp(9), entry: ENTRY }), format!("1d0000000000000009{ab}")),
+        (hex(&NoteIndexKey { namespace: name() }), "2a6ec3a9".to_owned()),
         (hex(&NoteUserKey { entry: ENTRY, user: RECORD, namespace: name() }), format!("1f{ab}{}6ec3a9", "cd".repeat(16))),
     ];
     for (found, frozen) in vectors {

@@ -21,8 +21,16 @@ pub(super) fn diff(state: &dyn ReadState, query: &DiffQuery) -> Result<Found, St
         Ok(limit @ 1..=LISTED_MAX) => limit,
         Ok(_) | Err(_) => LISTED_MAX,
     };
-    let mut walk =
-        Walk { state, at: query.at, root: EntryId::ROOT, moves: query.moves, limit, page: DiffPage::default(), names: Vec::new() };
+    let mut walk = Walk {
+        state,
+        at: query.at,
+        root: EntryId::ROOT,
+        moves: query.moves,
+        shallow: query.shallow,
+        limit,
+        page: DiffPage::default(),
+        names: Vec::new(),
+    };
     let Some((name, way)) = path.names.split_last() else {
         let base = match look_up_folder(state, query.path.as_ref())? {
             Ok(base) => base,
@@ -59,6 +67,7 @@ struct Walk<'a> {
     at: u64,
     root: EntryId,
     moves: bool,
+    shallow: bool,
     limit: usize,
     page: DiffPage,
     /// Names from the root to where the walk is.
@@ -90,12 +99,14 @@ impl Walk<'_> {
         match (was, is) {
             (None, None) => Ok(()),
             (Some(was), Some(is)) if was.entry == is.entry && is_folder(&is) => {
-                if was.mtime != is.mtime {
-                    self.tell(Some(was), Some(is.clone()), false)?;
-                }
                 let folder = read::stored_id(&is.entry, "an entry id")?;
                 let sums = read::get(self.state, &SumsKey { folder })?.unwrap_or_default();
-                if sums.changed_at > self.at { self.compare(folder) } else { Ok(()) }
+                let changed_below = sums.changed_at > self.at;
+                let stays_outside = self.stays_outside();
+                if was.mtime != is.mtime || (stays_outside && changed_below) {
+                    self.tell(Some(was), Some(is), false)?;
+                }
+                if changed_below && !stays_outside { self.compare(folder) } else { Ok(()) }
             }
             (Some(was), Some(is)) if was.version == is.version && was.mtime == is.mtime && !is_folder(&was) => Ok(()),
             (was, is) => self.differs(was, is),
@@ -113,10 +124,16 @@ impl Walk<'_> {
         };
         self.tell(was, is, moved)?;
         match folder {
+            Some(_) if self.stays_outside() => Ok(()),
             Some(folder) if moved => self.compare(folder),
             Some(folder) => self.all_below(folder),
             None => Ok(()),
         }
+    }
+
+    /// Whether a folder at the walk's place is told of as one thing.
+    fn stays_outside(&self) -> bool {
+        self.shallow && !self.names.is_empty()
     }
 
     /// Tells of everything that was in a folder that is not there any more.

@@ -57,6 +57,7 @@ fn show(state: &dyn ReadState, within: Option<EntryId>, key: ChangeKey, change: 
         sub: key.sub,
         to_inside: to.is_some(),
         from_inside: from.is_some(),
+        is_within: within.is_some() && is_self,
         path: to.unwrap_or_default(),
         path_was: from.unwrap_or_default(),
         change: Some(change),

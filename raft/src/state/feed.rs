@@ -3,7 +3,8 @@
 //! Invariants: replayed from its beginning it gives the tree as it is; each row of history was written by exactly one change, which names its place
 //! and carries its stamp, so that history expires with the feed.
 
-use skep_placement::ids::EntryId;
+use bytes::Bytes;
+use skep_placement::ids::{EntryId, RecordId};
 
 use crate::keys::ChangeKey;
 use crate::state::path::Located;
@@ -46,8 +47,17 @@ pub(crate) fn tell(transaction: &mut Transaction<'_>, told: Told<'_>) {
     tell_of(transaction, told, "");
 }
 
-/// Writes a change of a note.
+/// Writes a change of a note that is everybody's.
 pub(crate) fn tell_of(transaction: &mut Transaction<'_>, told: Told<'_>, namespace: &str) {
+    write(transaction, told, namespace, Bytes::new());
+}
+
+/// Writes a change of a note that is one user's own; only this one is told of it.
+pub(crate) fn tell_owner(transaction: &mut Transaction<'_>, told: Told<'_>, namespace: &str, owner: RecordId) {
+    write(transaction, told, namespace, Bytes::copy_from_slice(&owner.0));
+}
+
+fn write(transaction: &mut Transaction<'_>, told: Told<'_>, namespace: &str, owner: Bytes) {
     let index = transaction.position().index;
     let sub = transaction.next_sub();
     let current = told.current.cloned().unwrap_or_default();
@@ -66,6 +76,7 @@ pub(crate) fn tell_of(transaction: &mut Transaction<'_>, told: Told<'_>, namespa
         request_id: transaction.request_id().to_owned(),
         namespace: namespace.to_owned(),
         superseded: told.superseded,
+        owner,
     };
     transaction.put(&ChangeKey { index, sub }, &record);
 }

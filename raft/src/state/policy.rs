@@ -2,6 +2,9 @@
 //!
 //! Invariants: the current version stays whatever the policy says, and so does what was current within `keep_all`; a larger allowance never keeps
 //! less of the same versions.
+//!
+//! Two limits are of bytes, and both are of one file: `MaxSizePerFile` counts its old versions, `MaxTotalSize` the current one with them. (Cells keeps
+//! `MaxTotalSize` and never looks at it.) A limit over all files would have to know of all at each of them; that is what quotas of datasources are for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +40,7 @@ pub struct Rules {
     periods: Vec<(u64, Option<usize>)>,
     keep_all: u64,
     size_per_file: Option<u64>,
+    total_size: Option<u64>,
     ignore_greater: Option<u64>,
     deleted: DeletedStrategy,
 }
@@ -68,12 +72,6 @@ impl Rules {
         if periods.windows(2).any(|pair| matches!(pair, [(a, _), (b, _)] if a >= b)) {
             return Err(fault("KeepPeriods", "each must start later than the one before"));
         }
-        if policy.max_total_size > 0 {
-            return Err(fault(
-                "MaxTotalSize",
-                "a limit over all files is not enforced by this server; set -1, and a quota of the datasource",
-            ));
-        }
         let limit = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
         Ok(Self {
             periods,
@@ -83,6 +81,7 @@ impl Rules {
             }
             .saturating_mul(1_000_000),
             size_per_file: limit(policy.max_size_per_file),
+            total_size: limit(policy.max_total_size),
             ignore_greater: limit(policy.ignore_files_greater_than),
             deleted: DeletedStrategy::try_from(policy.node_deleted).map_err(|_unknown| fault("NodeDeletedStrategy", "unknown"))?,
         })
@@ -122,16 +121,10 @@ impl Rules {
                 dropped.insert(version.number);
             }
         }
-        if let Some(most) = self.size_per_file {
-            let mut kept: u64 =
-                old.values().filter(|(version, _)| !dropped.contains(&version.number)).map(|(version, _)| version.size).sum();
-            for (version, free_at) in old.values() {
-                if kept <= most {
-                    break;
-                }
-                if *free_at <= now && dropped.insert(version.number) {
-                    kept = kept.saturating_sub(version.size);
-                }
+        let of_current = versions.iter().filter(|version| version.superseded_at.is_none()).map(|version| version.size).sum();
+        for (limit, beside) in [(self.size_per_file, 0), (self.total_size, of_current)] {
+            if let Some(most) = limit {
+                drop_oldest(&old, &mut dropped, (beside, most), now);
             }
         }
         plan.dropped = dropped.into_iter().collect();
@@ -151,7 +144,10 @@ impl Rules {
     }
 
     fn ever_drops(&self) -> bool {
-        self.size_per_file.is_some() || self.ignore_greater.is_some() || self.periods.iter().any(|(_, most)| most.is_some())
+        self.size_per_file.is_some()
+            || self.total_size.is_some()
+            || self.ignore_greater.is_some()
+            || self.periods.iter().any(|(_, most)| most.is_some())
     }
 }
 
@@ -191,6 +187,20 @@ fn thinned(versions: &[(Aged, u64)], most: usize, now: u64) -> Vec<u64> {
         excess -= 1;
     }
     gone
+}
+
+/// Drops the oldest of the versions that stay until they have, with the bytes beside them, no more than the limit. What may not go yet counts and stays.
+fn drop_oldest(old: &BTreeMap<u64, (Aged, u64)>, dropped: &mut BTreeSet<u64>, (beside, most): (u64, u64), now: u64) {
+    let sizes = old.values().filter(|(version, _)| !dropped.contains(&version.number)).map(|(version, _)| version.size);
+    let mut kept = sizes.fold(beside, u64::saturating_add);
+    for (version, free_at) in old.values() {
+        if kept <= most {
+            return;
+        }
+        if *free_at <= now && dropped.insert(version.number) {
+            kept = kept.saturating_sub(version.size);
+        }
+    }
 }
 
 fn earlier(one: Option<u64>, other: u64) -> Option<u64> {
@@ -353,6 +363,27 @@ mod tests {
     }
 
     #[test]
+    fn all_versions_of_a_file_are_limited_together() {
+        let of = |policy: VersioningPolicyRecord| Rules::of(&policy).expect("it can be carried out");
+        let limited = |most| of(VersioningPolicyRecord { max_total_size: most, ..built_in().remove(0) });
+        let all = versions(&[9, 8, 7, 6, 5]);
+        assert_eq!(limited(25).plan(&all, NOW).dropped, [1, 2, 3], "the current one counts: one old one fits beside it");
+        assert_eq!(limited(50).plan(&all, NOW).dropped, Vec::<u64>::new(), "just as much as is allowed");
+        assert_eq!(limited(1).plan(&all, NOW).dropped, [1, 2, 3, 4], "the current one stays, also if it is too large alone");
+        assert_eq!(limited(0).plan(&all, NOW), limited(-1).plan(&all, NOW), "no limit");
+        // What was current today counts and stays, and is looked at again when it may go.
+        let fresh = versions(&[9, 8, 0]);
+        assert_eq!(limited(10).plan(&fresh, NOW), Plan { dropped: vec![1], look_again: Some(NOW + DAY) });
+        assert_eq!(limited(10).plan(&fresh[1..], NOW + DAY).dropped, [2]);
+        let both = of(VersioningPolicyRecord { max_total_size: 35, max_size_per_file: 10, ..built_in().remove(0) });
+        assert_eq!(both.plan(&all, NOW).dropped, [1, 2, 3], "the narrower of the two");
+        // Of a deleted file none is the current one, and what is kept of it counts alone.
+        let ended: Vec<Aged> = all.iter().map(|v| Aged { superseded_at: v.superseded_at.or(Some(NOW - 2 * DAY)), ..*v }).collect();
+        assert_eq!(limited(25).plan(&ended, NOW).dropped, [1, 2, 3]);
+        assert_eq!(limited(5).plan(&ended, NOW).dropped, [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
     fn a_policy_that_cannot_be_is_refused_by_its_field() {
         let period = |start: &str, most| KeepPeriod { interval_start: start.to_owned(), max_number: most };
         let fault = |periods: Vec<KeepPeriod>| {
@@ -375,18 +406,42 @@ mod tests {
         assert_eq!(of(DeletedStrategy::KeepNone), [1, 2, 3]);
     }
 
+    /// A policy with any of the fields set.
+    fn any_rules() -> impl Strategy<Value = VersioningPolicyRecord> {
+        let limit = || prop_oneof![Just(-1_i64), 1_i64..400];
+        (0_usize..3, limit(), limit(), prop_oneof![Just(-1_i64), 1_i64..60]).prop_map(|(which, total, per_file, greatest)| {
+            VersioningPolicyRecord {
+                max_total_size: total,
+                max_size_per_file: per_file,
+                ignore_files_greater_than: greatest,
+                ..built_in().remove(which)
+            }
+        })
+    }
+
     proptest! {
         #[test]
-        fn plans_keep_their_promises(ages in prop::collection::vec(0_u64..60, 1..60), later in 0_u64..40, which in 0_usize..3) {
-            let rules = rules(["keep-all", "default-policy", "regular-pruning"][which]);
+        fn plans_keep_their_promises(
+            made in prop::collection::vec((0_u64..60, 0_u64..60), 1..60),
+            later in 0_u64..40,
+            policy in any_rules(),
+        ) {
+            let rules = Rules::of(&policy).expect("it can be carried out");
+            let ages: Vec<u64> = made.iter().map(|(age, _)| *age).collect();
             let mut all = versions(&ages);
+            for (version, (_, size)) in all.iter_mut().zip(&made) {
+                version.size = *size;
+            }
             let now = NOW + later * DAY;
             let plan = rules.plan(&all, now);
+            let is_safe = |version: &Aged, at: u64| version.superseded_at.is_none_or(|ended| ended + DAY > at);
             for version in &all {
-                let is_safe = version.superseded_at.is_none_or(|at| at + DAY > now);
-                prop_assert!(!(is_safe && plan.dropped.contains(&version.number)), "{version:?} is safe");
+                prop_assert!(!(is_safe(version, now) && plan.dropped.contains(&version.number)), "{version:?} is safe");
             }
             all.retain(|version| !plan.dropped.contains(&version.number));
+            let total: u64 = all.iter().map(|version| version.size).sum();
+            let fits = u64::try_from(policy.max_total_size).map_or(true, |most| total <= most);
+            prop_assert!(fits || all.iter().all(|version| is_safe(version, now)), "{total} bytes stay, and not all of them have to");
             let again = rules.plan(&all, now);
             prop_assert_eq!(again.dropped, Vec::<u64>::new(), "a second look changes nothing");
             // Before the time to look again nothing would go.
@@ -396,6 +451,26 @@ mod tests {
             } else {
                 prop_assert_eq!(rules.plan(&all, now + 1_000 * DAY).dropped, Vec::<u64>::new());
             }
+        }
+
+        #[test]
+        fn a_larger_total_keeps_no_less_and_no_older_one_before_a_newer(
+            made in prop::collection::vec((0_u64..60, 0_u64..60), 1..60),
+            (less, more) in (1_i64..400, 0_i64..400),
+        ) {
+            let ages: Vec<u64> = made.iter().map(|(age, _)| *age).collect();
+            let mut all = versions(&ages);
+            for (version, (_, size)) in all.iter_mut().zip(&made) {
+                version.size = *size;
+            }
+            let dropped = |most| {
+                let policy = VersioningPolicyRecord { max_total_size: most, ..built_in().remove(0) };
+                Rules::of(&policy).expect("it can be carried out").plan(&all, NOW).dropped
+            };
+            let (of_less, of_more) = (dropped(less), dropped(less + more));
+            prop_assert!(of_less.starts_with(&of_more), "{of_more:?} is a beginning of {of_less:?}");
+            let free = all.iter().filter(|version| version.superseded_at.is_some_and(|at| at + DAY <= NOW)).map(|version| version.number);
+            prop_assert_eq!(&of_less, &free.take(of_less.len()).collect::<Vec<_>>(), "the oldest of those that may go");
         }
     }
 }

@@ -12,8 +12,8 @@ use skep_raft::keys::{
 };
 use skep_raft::store::Changes;
 use skep_raft::wire::meta::v1::{
-    Actor, Command, DeleteEntry, FeedPosition, GoneRecord, Idempotency, LockKind, OpenUpload, PruneHistory, ReapRecord, SetLock, SetMeta,
-    content_command, new_content, tree_command,
+    Actor, Command, DeleteEntry, FeedPosition, GoneRecord, Idempotency, IndexNotes, LockKind, OpenUpload, PruneHistory, ReapRecord,
+    SetLock, SetMeta, content_command, new_content, tree_command,
 };
 
 /// A group that holds a row of every kind.
@@ -40,6 +40,8 @@ fn full() -> Group {
         SetMeta { path: path("/a"), namespace: "usermeta-tags".to_owned(), json: "1".to_owned(), searchable: true, ..Default::default() };
     group.tree(tree_command::What::SetMeta(note.clone())).unwrap();
     group.tree(tree_command::What::SetMeta(SetMeta { user: id(7), ..note })).unwrap();
+    let index = IndexNotes { namespaces: vec!["usermeta-tags".to_owned()], limit: 100, ..IndexNotes::default() };
+    group.tree(tree_command::What::IndexNotes(index)).unwrap();
     let lock = SetLock { path: path("/a/f"), token: id(5), lifetime_seconds: 60, kind: LockKind::Webdav.into(), ..SetLock::default() };
     let owner = Some(Actor { user: id(7), login: "ana".to_owned() });
     ask(&mut group, Command { actor: owner.clone(), what: Some(tree(tree_command::What::SetLock(lock))), ..Command::default() }).unwrap();
@@ -222,6 +224,7 @@ fn notes_and_locks_know_their_entries() {
         let (key, ()) = last::<MetaValueKey>(group);
         with(&MetaValueKey { hash: [9; 16], ..key }, &())
     });
+    noticed("which is indexed", without::<MetaValueKey>);
     noticed("would outlive entry", without::<NoteUserKey>);
     noticed("notes of users by their entries", without::<UserNoteKey>);
     noticed("never ends", without::<LockExpiryKey>);

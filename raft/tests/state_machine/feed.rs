@@ -28,6 +28,39 @@ fn walked(group: &Group, base: &Bytes) -> Replayed {
     found
 }
 
+#[test]
+fn what_a_user_noted_for_itself_is_told_as_its_own_and_changes_of_the_followed_folder_as_such() {
+    let mut group = Group::datasource();
+    let folder = group.mkdir("/d").unwrap().entry.unwrap();
+    group.put("/d/f", b"x").unwrap();
+    let sums = |group: &Group| match group.query(query::What::Stat(StatQuery { path: path("/d"), ..StatQuery::default() })) {
+        answer::What::Entry(entry) => entry.etag,
+        other => panic!("{other:?}"),
+    };
+    let (before, begin) = (sums(&group), group.index);
+    let user = super::group::id(77);
+    let mut note = |at: &str, user: &Bytes, json: &str| {
+        let (namespace, json, user) = ("n".to_owned(), json.to_owned(), user.clone());
+        group.tree(tree_command::What::SetMeta(SetMeta { path: path(at), namespace, json, user, searchable: false })).unwrap();
+    };
+    note("/d/f", &user, "1");
+    note("/d/f", &user, "");
+    note("/d", &user, "2");
+    note("/d", &Bytes::new(), "3");
+    let follower = Follower {
+        at: (begin, u32::MAX),
+        within: Some(EntryPath { base: folder.entry.clone(), names: Vec::new() }),
+        ..Follower::default()
+    };
+    let page = follower.page(&group, 100);
+    let told = |shown: &FeedChange| (shown.change.as_ref().unwrap().owner == user, shown.to_inside, shown.is_within);
+    let told: Vec<(bool, bool, bool)> = page.changes.iter().map(told).collect();
+    assert_eq!(told, [(true, true, false), (true, true, false), (true, false, true), (false, false, true)]);
+    assert!(page.changes.iter().all(|shown| shown.change.as_ref().unwrap().kind() == ChangeKind::Meta));
+    assert_ne!(sums(&group), before, "the last one is everybody's");
+    group.check();
+}
+
 /// A place in the feed, and whose it is: of one who sees all, or of one who sees a folder.
 #[derive(Default)]
 struct Follower {

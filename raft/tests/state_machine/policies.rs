@@ -42,8 +42,9 @@ fn a_policy_is_made_changed_and_deleted_when_nobody_has_it() {
     assert_eq!(code(put(&mut group, own(8, "mine"))), RejectionCode::AlreadyExists, "one Uuid, two policies");
     assert_eq!(code(put(&mut group, own(8, "keep-all"))), RejectionCode::AlreadyExists, "that of one that every cluster has");
     assert_eq!(code(put(&mut group, built_in().remove(1))), RejectionCode::Forbidden);
-    let total = VersioningPolicyRecord { max_total_size: 10, ..own(9, "total") };
-    assert_eq!(code(put(&mut group, total)), RejectionCode::Invalid, "what is not enforced is not promised");
+    let unordered = [("1d", 1), ("3h", 1)].map(|(start, most)| KeepPeriod { interval_start: start.to_owned(), max_number: most });
+    let unordered = VersioningPolicyRecord { keep_periods: unordered.to_vec(), ..own(9, "unordered") };
+    assert_eq!(code(put(&mut group, unordered)), RejectionCode::Invalid, "what cannot be carried out is not promised");
     let delete = |policy| What::DeletePolicy(DeletePolicy { policy });
     assert_eq!(code(cluster(&mut group, delete(built_in()[0].id.clone()))), RejectionCode::Forbidden);
     assert_eq!(code(cluster(&mut group, delete(id(8)))), RejectionCode::NotFound);
@@ -136,17 +137,13 @@ fn prune(group: &mut Group, policy: &VersioningPolicyRecord) -> u64 {
             break;
         }
     }
-    let versions = |group: &Group| match group.query(query::What::Totals(Default::default())) {
-        answer::What::Totals(totals) => totals.versions,
-        other => panic!("{other:?}"),
-    };
-    let before = versions(group);
+    let before = left(group);
     loop {
         let reaped = group.tree(tree_command::What::ReapEntries(ReapEntries { policy: Some(policy.clone()), limit: 3 })).unwrap();
         let pruned = group.tree(tree_command::What::PruneVersions(PruneVersions { policy: Some(policy.clone()), limit: 3 })).unwrap();
         group.check();
         if reaped.cursor.is_empty() && pruned.cursor.is_empty() {
-            return before - versions(group);
+            return before - left(group);
         }
     }
 }
@@ -184,7 +181,8 @@ fn a_preview_says_what_pruning_then_drops_and_frees() {
     let all = VersioningPolicyRecord { node_deleted: DeletedStrategy::KeepAll.into(), ..none.clone() };
     let everything = built_in().remove(0);
     let mut seen = std::collections::BTreeSet::new();
-    for policy in [none, last, all, current_only_now(), everything] {
+    let total = VersioningPolicyRecord { keep_periods: built_in().remove(0).keep_periods, max_total_size: 11_000, ..last.clone() };
+    for policy in [none, last, all, current_only_now(), everything, total] {
         for limit in [1, 2, 1_000] {
             let mut group = filled();
             let stored_before = group_totals(&group);
@@ -198,6 +196,38 @@ fn a_preview_says_what_pruning_then_drops_and_frees() {
         }
     }
     assert!(seen.len() > 3, "the policies differ: {seen:?}");
+}
+
+#[test]
+fn a_new_version_may_at_once_be_more_than_the_total_allows() {
+    let total = VersioningPolicyRecord { max_total_size: 10, keep_all_seconds: 10, ..built_in().remove(0) };
+    let mut group = Group::datasource();
+    let look = |group: &mut Group| {
+        let looked = PruneVersions { policy: Some(total.clone()), limit: 1_000 };
+        let done = group.tree(tree_command::What::PruneVersions(looked)).unwrap();
+        group.check();
+        (done.count, left(group))
+    };
+    for bytes in [4, 4, 2] {
+        group.clock += 20_000_000;
+        group.put("/f", &vec![b'x'; bytes]).unwrap();
+    }
+    assert_eq!(look(&mut group), (0, 3), "as much as is allowed");
+    group.clock += 20_000_000;
+    group.put("/f", b"four").unwrap();
+    assert_eq!(look(&mut group), (1, 3), "it waits from the stamp of its new version on, not from when one grows old");
+    group.put("/f", b"much more than ten bytes").unwrap();
+    assert_eq!(look(&mut group), (1, 3), "what was current until now stays");
+    assert_eq!(look(&mut group), (0, 3));
+    group.clock += 20_000_000;
+    assert_eq!(look(&mut group), (2, 1), "until its time has come");
+}
+
+fn left(group: &Group) -> u64 {
+    match group.query(query::What::Totals(Default::default())) {
+        answer::What::Totals(totals) => totals.versions,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn current_only_now() -> VersioningPolicyRecord {

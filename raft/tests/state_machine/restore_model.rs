@@ -8,12 +8,16 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use skep_raft::wire::meta::v1::{
     BatchStep, ContentQuery, CreateFolder, CurrentRecord, DeleteEntry, DiffPage, DiffQuery, Difference, EntryKind, EntryPath, HoldsStill,
-    MoveEntry, Precondition, RejectionCode, SetTimes, TreeBatch, UseVersion, answer, batch_step::What, query, tree_command,
+    MoveEntry, OpenHidden, Precondition, RejectionCode, SetTimes, TreeBatch, UseVersion, answer, batch_step::What, query, tree_command,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 fn diff(group: &Group, base: &str, at: u64, moves: bool) -> Option<DiffPage> {
-    match group.query(query::What::Diff(DiffQuery { path: path(base), at, limit: 0, moves })) {
+    ask(group, DiffQuery { path: path(base), at, moves, ..DiffQuery::default() })
+}
+
+fn ask(group: &Group, asked: DiffQuery) -> Option<DiffPage> {
+    match group.query(query::What::Diff(asked)) {
         answer::What::Diff(page) => Some(page),
         answer::What::Absence(absence) => {
             assert_eq!(absence.horizon, 0);
@@ -66,6 +70,73 @@ fn undo(base: &str, difference: &Difference, moved: &BTreeSet<Bytes>, number: u6
         let used = UseVersion { path: at(), entry: id(number), version: id(number + 1), of_entry, of_version, ..UseVersion::default() };
         steps.push(What::UseVersion(UseVersion { mtime: was.mtime, ..used }));
     }
+}
+
+/// Builds a folder as it was under a hidden one, which nobody sees.
+fn build(group: &mut Group, then: &Tree, name: &str, number: u64) {
+    let (hidden, mut numbers) = (id(number), number + 1..);
+    group.tree(tree_command::What::OpenHidden(OpenHidden { entry: hidden.clone() })).unwrap();
+    for (at, one) in then.iter().filter(|(at, _)| at.first().is_some_and(|first| first == name)) {
+        let (path, entry) = (Some(EntryPath { base: hidden.clone(), names: at.clone() }), id(numbers.next().unwrap()));
+        group
+            .tree(match &one.version {
+                None => tree_command::What::CreateFolder(CreateFolder { path, entry, mtime: one.mtime, ..CreateFolder::default() }),
+                Some((_, of_version)) => tree_command::What::UseVersion(UseVersion {
+                    path,
+                    entry,
+                    version: id(numbers.next().unwrap()),
+                    of_entry: one.entry.clone(),
+                    of_version: of_version.clone(),
+                    mtime: one.mtime,
+                    ..UseVersion::default()
+                }),
+            })
+            .unwrap();
+    }
+}
+
+/// The steps that bring the root back name by name: folders for which `builds` says so are built anew and replaced, the others are undone in place.
+fn plan_in_parts(group: &mut Group, then: &Tree, at: u64, builds: impl Fn(usize) -> bool) -> Vec<BatchStep> {
+    let page = ask(group, DiffQuery { path: path("/"), at, shallow: true, ..DiffQuery::default() }).unwrap();
+    let etags_any = vec![page.folder.as_ref().unwrap().etag.clone()];
+    let condition = Some(Precondition { etags_any, ..Precondition::default() });
+    let mut steps = vec![What::HoldsStill(HoldsStill { path: path("/"), condition, ..HoldsStill::default() })];
+    for (place, difference) in page.differences.iter().enumerate() {
+        let [name] = difference.names.as_slice() else { panic!("{difference:?} is not a name in the root") };
+        let number = 7_000_000 + 10_000 * u64::try_from(place).unwrap();
+        let (was, is) = (difference.was.as_ref(), difference.is.as_ref());
+        let stays = was.zip(is).is_some_and(|(was, is)| is_folder(was) && was.entry == is.entry);
+        if stays && !builds(place) {
+            let below = diff(group, &format!("/{name}"), at, false).unwrap();
+            let undone = plan(&format!("/{name}"), &below).into_iter().skip(1).filter_map(|step| step.what);
+            steps.extend(undone.map(|what| renumbered(what, number)));
+        } else if was.is_some_and(is_folder) {
+            build(group, then, name, number);
+            let by_id = |base: &Bytes| Some(EntryPath { base: base.clone(), names: Vec::new() });
+            steps.extend(
+                is.map(|is| What::DeleteEntry(DeleteEntry { path: by_id(&is.entry), permanently: true, ..DeleteEntry::default() })),
+            );
+            let from = by_id(&id(number + 1));
+            steps.push(What::MoveEntry(MoveEntry { from, to: path(&format!("/{name}")), ..MoveEntry::default() }));
+        } else {
+            undo("", difference, &BTreeSet::new(), number, &mut steps);
+        }
+    }
+    steps.into_iter().map(|what| BatchStep { what: Some(what) }).collect()
+}
+
+/// The same step with ids of its own: those that plans draw begin at one number.
+fn renumbered(mut what: What, base: u64) -> What {
+    let moved = |bytes: &Bytes| {
+        let low = u64::from_be_bytes(*bytes.last_chunk::<8>().unwrap());
+        id(low - 9_000_000 + base)
+    };
+    match &mut what {
+        What::CreateFolder(command) => command.entry = moved(&command.entry),
+        What::UseVersion(command) => (command.entry, command.version) = (moved(&command.entry), moved(&command.version)),
+        _ => {}
+    }
+    what
 }
 
 fn is_folder(record: &CurrentRecord) -> bool {
@@ -153,6 +224,31 @@ proptest! {
         if is_same {
             prop_assert_eq!(inside, split(then, base).0);
         }
+        pair.group.check();
+    }
+
+    #[test]
+    fn a_root_that_stays_itself_is_brought_back_in_parts(
+        steps in proptest::collection::vec((step(), 0..2_u64), 1..40),
+        pick in any::<usize>(),
+        builds in any::<u64>(),
+    ) {
+        let (mut pair, mut written) = (Pair::new(), Written::default());
+        for (step, seconds) in &steps {
+            pair.group.clock += seconds * 1_000_000;
+            pair.take(step)?;
+            written.note(&pair);
+        }
+        let Some((at, then)) = pair.past.get(pick % pair.past.len().max(1)).cloned() else { return Ok(()) };
+        if marks_pruned(&pair, &diff(&pair.group, "/", at, false).unwrap())? {
+            return Ok(());
+        }
+        let before = plain_now(&pair.group);
+        let steps = plan_in_parts(&mut pair.group, &then, at, |place| builds >> (place % 64) & 1 == 1);
+        prop_assert_eq!(&plain_now(&pair.group), &before, "what is built is not seen");
+        let done = pair.group.tree(tree_command::What::Batch(TreeBatch { steps: steps.clone() }));
+        prop_assert!(done.is_ok(), "{:?} of {:?}", done, steps);
+        prop_assert_eq!(plain_now(&pair.group), plain_then(&then, &written));
         pair.group.check();
     }
 }

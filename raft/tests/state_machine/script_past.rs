@@ -144,7 +144,8 @@ fn at(group: &Group, words: &Words<'_>) -> String {
 }
 
 fn diff(group: &Group, words: &Words<'_>) -> String {
-    let asked = DiffQuery { path: path(words.word(0)), at: words.number(1), limit: 0, moves: words.has("moves") };
+    let asked =
+        DiffQuery { path: path(words.word(0)), at: words.number(1), limit: 0, moves: words.has("moves"), shallow: words.has("shallow") };
     let answer::What::Diff(page) = group.query(query::What::Diff(asked)) else { return "  absent\n".to_owned() };
     let side = |record: &Option<CurrentRecord>| match record {
         Some(record) if record.version.is_empty() => "folder".to_owned(),

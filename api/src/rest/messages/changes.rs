@@ -50,7 +50,7 @@ pub(crate) struct ChangedNode {
     /// Its id; in the feed of a target, or of a source without target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
-    /// `slug/dir/file`, by the folders' names now.
+    /// `slug/dir/file`, by the folders' names now; the slug alone where the workspace's root itself was changed.
     pub path: String,
     /// LEAF or COLLECTION.
     #[serde(rename = "Type")]

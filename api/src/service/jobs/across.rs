@@ -29,6 +29,7 @@ use crate::service::place::Place;
 use crate::service::tree::{absent_or_fault, entry_id, is_folder};
 
 mod link;
+mod parts;
 
 /// The name of the item in the hidden folder.
 const ITEM: &str = "item";
@@ -45,12 +46,14 @@ pub(super) struct Builder<'a> {
     item: usize,
     /// What is built takes the place of what is at the target, if this holds of it; else nothing may be there.
     replacing: Option<Precondition>,
+    /// The names below what is restored, if it is one of several parts.
+    part: Option<Vec<String>>,
 }
 
 impl<'a> Builder<'a> {
     pub(super) fn new(running: &'a Running, ends: &'a mut Ends, source: &'a Entry) -> Self {
         let same_datasource = ends.source.subject().datasource() == ends.target.subject().datasource();
-        Self { running, ends, source, same_datasource, item: running.position().item, replacing: None }
+        Self { running, ends, source, same_datasource, item: running.position().item, replacing: None, part: None }
     }
 
     /// The same, for something that takes the place of what is at the target.
@@ -76,15 +79,19 @@ impl<'a> Builder<'a> {
         let hidden = OpenHidden { entry: id_bytes(self.hidden()) };
         step(self.running, &self.ends.target, tree_command::What::OpenHidden(hidden)).await?;
         if is_folder(self.source) {
-            self.folder(&[], if self.at() == 0 { 0 } else { self.source.mtime }).await?;
-            self.notes([(&[][..], self.source)]).await?;
-            self.members(position).await?;
+            self.folder_with_members(position).await?;
         } else {
             self.file(&[], self.source).await?;
             self.notes([(&[][..], self.source)]).await?;
         }
         self.renew().await?;
         self.link().await
+    }
+
+    async fn folder_with_members(&mut self, position: &mut Position) -> Result<(), Failure> {
+        self.folder(&[], if self.at() == 0 { 0 } else { self.source.mtime }).await?;
+        self.notes([(&[][..], self.source)]).await?;
+        self.members(position).await
     }
 
     async fn members(&mut self, position: &mut Position) -> Result<(), Failure> {
@@ -136,7 +143,7 @@ impl<'a> Builder<'a> {
 
     async fn folder(&self, names: &[String], mtime: u64) -> Result<(), Failure> {
         let about = names.join("/");
-        let entry = if names.is_empty() { Self::root_entry(self.running, self.item).0 } else { self.derived("folder", about.as_bytes()) };
+        let entry = if names.is_empty() { self.root().0 } else { self.derived("folder", about.as_bytes()) };
         let command = CreateFolder {
             path: Some(self.built_path(names)),
             entry: id_bytes(entry),
@@ -325,7 +332,15 @@ impl<'a> Builder<'a> {
     }
 
     fn file_id(&self, names: &[String]) -> [u8; 16] {
-        if names.is_empty() { Self::root_entry(self.running, self.item).0 } else { self.derived("file", names.join("/").as_bytes()) }
+        if names.is_empty() { self.root().0 } else { self.derived("file", names.join("/").as_bytes()) }
+    }
+
+    /// The id of what is built.
+    fn root(&self) -> EntryId {
+        match &self.part {
+            Some(names) => Self::part_entry(self.running, names),
+            None => Self::root_entry(self.running, self.item),
+        }
     }
 
     fn hidden(&self) -> [u8; 16] {
@@ -333,11 +348,15 @@ impl<'a> Builder<'a> {
     }
 
     fn derived(&self, purpose: &str, about: &[u8]) -> [u8; 16] {
-        derived_id(self.running.id(), self.item, purpose, about)
+        let Some(part) = &self.part else { return derived_id(self.running.id(), self.item, purpose, about) };
+        // No name has a NUL.
+        let about = [part.join("/").as_bytes(), b"\0", about].concat();
+        derived_id(self.running.id(), self.item, purpose, &about)
     }
 
     fn built_path(&self, names: &[String]) -> EntryPath {
         let mut all = vec![ITEM.to_owned()];
+        all.extend(self.part.as_ref().map(|_| self.root().to_string()));
         all.extend_from_slice(names);
         EntryPath { base: id_bytes(self.hidden()), names: all }
     }

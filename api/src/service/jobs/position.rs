@@ -14,7 +14,7 @@ pub(crate) struct Position {
     pub source: Option<String>,
     /// ETag of the item's source when the work on it began.
     pub source_etag: Option<String>,
-    /// The item is built entry by entry in a hidden folder.
+    /// The item is built entry by entry in a hidden folder; of a restoration: in parts, of which `item` counts those that are built.
     pub stepwise: bool,
     /// Names below the source of the last entry built.
     pub after: Vec<String>,

@@ -3,7 +3,7 @@
 //!
 //! Where more differs, the folder is built anew as it was, in a hidden place and in steps that are safe to take twice, and then takes the place of the one
 //! there is by one command, if nobody has changed that meanwhile. Its contents are shared as ever; its entries are new ones, with the notes that those they
-//! replace have now, and what other users have marked or locked is not.
+//! replace have now, and what other users have marked or locked is not. A workspace's root is never replaced: it is brought back in [`parts`].
 
 use std::sync::Arc;
 
@@ -13,11 +13,15 @@ use super::across::Builder;
 use super::ends::Ends;
 use super::record::RestoreParameters;
 use super::running::Running;
+use parts::Parts;
+
 use crate::auth::authenticator::SignedIn;
 use crate::auth::rights::Authorized;
 use crate::error_code::{ErrorCode, Failure};
 use crate::service::place::Place;
 use crate::service::tree::{StatRequest, absent_or_fault, entry_id};
+
+mod parts;
 
 /// Restores as the user who asked.
 pub(super) async fn run(running: &Running) -> Result<(), Failure> {
@@ -34,13 +38,12 @@ pub(super) async fn run(running: &Running) -> Result<(), Failure> {
         target_condition: None,
     };
     if running.position().is_begun() {
-        return rebuild(running, ends).await;
+        return more_than_one_change(running, ends).await;
     }
     running.show(100, "comparing".to_owned());
-    let is_root = place.is_workspace_root();
     let proof = Authorized::decide(&view, who, place)?;
     let restored = match running.service().restore(proof, (parameters.at, false), &running.deciding()).await {
-        Err(failure) if failure.code == ErrorCode::TooLarge && !is_root => return rebuild(running, ends).await,
+        Err(failure) if failure.code == ErrorCode::TooLarge => return more_than_one_change(running, ends).await,
         other => other?,
     };
     let said = format!(
@@ -49,6 +52,22 @@ pub(super) async fn run(running: &Running) -> Result<(), Failure> {
     );
     running.show(1_000, said);
     Ok(())
+}
+
+/// Restores what one command cannot. What another owner has begun goes on as it was begun.
+async fn more_than_one_change(running: &Running, mut ends: Ends) -> Result<(), Failure> {
+    let position = running.position();
+    if position.is_begun() && !position.stepwise {
+        return rebuild(running, ends).await;
+    }
+    match Parts::of(running, &mut ends).await? {
+        Some(parts) => parts.restore().await,
+        None if !position.is_begun() => rebuild(running, ends).await,
+        None => {
+            let why = format!("{}: it is no workspace's root any more; nothing was restored, try again", ends.target.subject().path());
+            Err(Failure::new(ErrorCode::Conflict, why))
+        }
+    }
 }
 
 /// Builds the folder as it was and has it take the place of the one there is.

@@ -80,7 +80,7 @@ impl Running {
     }
 
     /// What was noted for people at the end.
-    pub(crate) fn said(&self) -> Option<String> {
+    fn said(&self) -> Option<String> {
         let reached = self.reached.lock().expect("no holder of this lock panics");
         (reached.permille == 1_000 && !reached.message.is_empty()).then(|| reached.message.clone())
     }
@@ -98,7 +98,7 @@ impl Running {
 
     /// Writes the position now; before a step that must be known to have begun.
     pub(crate) async fn save(&self) -> Result<(), Failure> {
-        self.report(JobState::Running, None).await.map_err(Failure::from)
+        self.report(self.report_of(JobState::Running, None)).await.map_err(Failure::from)
     }
 
     /// Renews the lease until it is lost.
@@ -107,7 +107,7 @@ impl Running {
         loop {
             tokio::time::sleep(limits::JOB_REPORT).await;
             let asked = Instant::now();
-            match self.report(JobState::Running, None).await {
+            match self.report(self.report_of(JobState::Running, None)).await {
                 Ok(()) => ends = asked + limits::JOB_LEASE,
                 Err(ProposeError::Rejected(_)) => return Dropped::LeaseLost,
                 // A margin before the end, so that nobody else has claimed it while this node still works.
@@ -118,10 +118,17 @@ impl Running {
     }
 
     /// Writes how it ended; tried again while the cluster is not available.
-    pub(crate) async fn end(&self, state: JobState, message: &str) -> Result<(), ProposeError> {
+    pub(crate) async fn end(&self, result: &Result<(), Failure>) -> Result<(), ProposeError> {
+        let report = match result {
+            Ok(()) => self.report_of(JobState::Finished, Some(self.said().unwrap_or_else(|| "done".to_owned()))),
+            Err(failure) => {
+                let report = self.report_of(JobState::Failed, Some(failure.to_string()));
+                ReportJob { failure: failure.code.name().to_owned(), ..report }
+            }
+        };
         let mut tries = 0;
         loop {
-            match self.report(state, Some(message)).await {
+            match self.report(report.clone()).await {
                 Err(ProposeError::Unavailable { .. } | ProposeError::TooBusy | ProposeError::Unknown { .. })
                     if tries < limits::JOB_TRIES =>
                 {
@@ -135,16 +142,12 @@ impl Running {
 
     /// Gives the job back, for another node to go on with.
     pub(crate) async fn release(&self) {
-        if let Err(error) = self.report(JobState::Queued, None).await {
+        if let Err(error) = self.report(self.report_of(JobState::Queued, None)).await {
             tracing::info!(job = %self.id(), %error, "a job could not be given back; its lease runs out by itself");
         }
     }
 
-    async fn report(&self, state: JobState, message: Option<&str>) -> Result<(), ProposeError> {
-        self.propose(self.report_of(state, message)).await
-    }
-
-    fn report_of(&self, state: JobState, message: Option<&str>) -> ReportJob {
+    fn report_of(&self, state: JobState, message: Option<String>) -> ReportJob {
         let reached = self.reached.lock().expect("no holder of this lock panics").clone();
         ReportJob {
             job: id_bytes(self.id().0),
@@ -153,12 +156,13 @@ impl Running {
             lease_seconds: limits::JOB_LEASE.as_secs(),
             state: state.into(),
             progress_permille: if state == JobState::Finished { 1_000 } else { reached.permille },
-            message: message.map_or(reached.message, str::to_owned),
+            message: message.unwrap_or(reached.message),
             position_json: reached.position.to_json(),
+            failure: String::new(),
         }
     }
 
-    async fn propose(&self, report: ReportJob) -> Result<(), ProposeError> {
+    async fn report(&self, report: ReportJob) -> Result<(), ProposeError> {
         let what = command::What::Job(JobCommand { what: Some(job_command::What::Report(report)) });
         let command = command_of(Actor::default(), 0, what, &self.context());
         let deadline = Instant::now() + limits::METADATA_WAIT;

@@ -162,15 +162,11 @@ async fn work(service: Service, node: NodeId, job: JobRecord, stop: Cancellation
         }
         () = stop.cancelled() => return running.release().await,
     };
-    let (state, message) = match &result {
-        Ok(()) => (JobState::Finished, running.said().unwrap_or_else(|| "done".to_owned())),
-        Err(failure) => (JobState::Failed, failure.to_string()),
-    };
     metrics::job_ended(if result.is_ok() { "finished" } else { "failed" });
     if let Err(failure) = &result {
         tracing::warn!(job = %running.id(), %failure, "a job failed");
     }
-    if let Err(error) = running.end(state, &message).await {
+    if let Err(error) = running.end(&result).await {
         tracing::warn!(job = %running.id(), %error, "the end of a job could not be written; another node goes on with it");
     }
 }
