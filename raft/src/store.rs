@@ -68,6 +68,9 @@ pub type Row = (Bytes, Bytes);
 /// Rows in the order of their keys.
 pub type Rows<'a> = Box<dyn Iterator<Item = Result<Row, StateError>> + 'a>;
 
+/// Gives the last row from one key on and before another.
+pub type LastRow<'a> = Box<dyn FnMut(&[u8], &[u8]) -> Result<Option<Row>, StateError> + 'a>;
+
 /// A group's state at one moment.
 pub trait ReadState: Send + Sync {
     /// The value of a key.
@@ -78,6 +81,11 @@ pub trait ReadState: Send + Sync {
 
     /// The rows between two bounds, in the given direction. An error ends the rows.
     fn scan<'a>(&'a self, family: Family, start: Bound<&[u8]>, end: Bound<&[u8]>, direction: Direction) -> Rows<'a>;
+
+    /// The last rows between many pairs of keys of a family, one after the other: cheaper than a scan for each.
+    fn last_rows<'a>(&'a self, family: Family) -> LastRow<'a> {
+        Box::new(move |start, end| self.scan(family, Bound::Included(start), Bound::Excluded(end), Direction::Backward).next().transpose())
+    }
 
     /// How many rows lie between two bounds.
     ///

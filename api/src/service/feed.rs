@@ -201,11 +201,12 @@ impl Follower {
             if let Some(applied) = &mut applied {
                 applied.borrow_and_update();
             }
+            let looked_at = Instant::now();
             match self.look(limit).await? {
                 Followed::Changes { changes, more: false } if changes.is_empty() && Instant::now() < until => {}
                 told => return Ok(told),
             }
-            pause(&mut applied, until).await;
+            pause(&mut applied, looked_at, until).await;
         }
     }
 
@@ -290,13 +291,13 @@ impl Follower {
 }
 
 /// Waits until the group has applied something more, or the time is over; where the node has no replica that would tell, a moment.
-async fn pause(applied: &mut Option<watch::Receiver<u64>>, until: Instant) {
+async fn pause(applied: &mut Option<watch::Receiver<u64>>, looked_at: Instant, until: Instant) {
     let Some(receiver) = applied else {
         return tokio::time::sleep_until((Instant::now() + limits::FEED_LOOK).min(until)).await;
     };
     match tokio::time::timeout_at(until.min(Instant::now() + limits::STREAM_RIGHTS_CHECK), receiver.changed()).await {
-        // Many changes come together; one look serves them all.
-        Ok(Ok(())) => tokio::time::sleep_until((Instant::now() + limits::FEED_PAUSE).min(until)).await,
+        // A change after a silence is told at once; of many that come together one look serves all.
+        Ok(Ok(())) => tokio::time::sleep_until((looked_at + limits::FEED_PAUSE).min(until)).await,
         Ok(Err(_replica_ended)) => *applied = None,
         Err(_nothing_came) => {}
     }

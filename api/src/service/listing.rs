@@ -104,13 +104,15 @@ impl FolderReader {
         let key = PageKey::of(self.place(), self.kind(), request.skip.into());
         let hint = self.service.page_hints().get(&key);
         let is_past = self.place().instant() != 0;
+        // Of an instant the members need not be counted again.
+        let total = hint.as_ref().filter(|_| is_past).map(|hint| hint.total);
+        let total = total.or_else(|| self.service.page_hints().get(&PageKey::of(self.place(), self.kind(), 0)).map(|hint| hint.total));
         let mut page = None;
         if let Some(hint) = hint.filter(|_| request.skip > 0) {
             self.after.clone_from(&hint.after);
-            // Of an instant the members need not be counted again.
-            let found = self.ask(0, request.count_total && !is_past).await?;
+            let found = self.ask(0, request.count_total && total.is_none()).await?;
             if hint.holds_for(&found) {
-                page = Some(EntryPage { total: if is_past { hint.total } else { found.total }, ..found });
+                page = Some(found);
             } else {
                 (self.left, self.more) = (request.limit, true);
                 self.after.clear();
@@ -118,24 +120,31 @@ impl FolderReader {
         }
         let page = match page {
             Some(page) => page,
-            None => self.ask(request.skip, request.count_total).await?,
+            None => self.ask(request.skip, request.count_total && total.is_none()).await?,
         };
-        self.total = page.total;
+        self.total = total.unwrap_or(page.total);
+        if is_past && request.count_total && self.is_settled(&page) {
+            let counted = PageHint::counted(&page, self.total);
+            self.service.page_hints().put(PageKey::of(self.place(), self.kind(), 0), counted);
+        }
         self.remember(&page);
         Ok(page)
     }
 
     /// Where the request ends, so that the next one can begin there.
     fn remember(&self, page: &EntryPage) {
-        let at = self.place().instant();
-        let is_settled = at == 0 || at.saturating_add(limits::SETTLED_MICROS) < self.service.now_micros();
-        let Some(limit) = self.request.limit.filter(|_| self.left == Some(0) && page.more && self.request.count_total && is_settled) else {
-            return;
-        };
+        let is_end = self.left == Some(0) && page.more && self.request.count_total && self.is_settled(page);
+        let Some(limit) = self.request.limit.filter(|_| is_end) else { return };
         if let Some(next) = PageHint::after(page, self.total) {
             let offset = u64::from(self.request.skip) + u64::from(limit);
             self.service.page_hints().put(PageKey::of(self.place(), self.kind(), offset), next);
         }
+    }
+
+    /// Whether what was read of an instant stays true; of now it is true of the state that a hint names.
+    fn is_settled(&self, page: &EntryPage) -> bool {
+        let at = self.place().instant();
+        at == 0 || page.settled || at.saturating_add(limits::SETTLED_MICROS) < self.service.now_micros()
     }
 
     fn kind(&self) -> i32 {

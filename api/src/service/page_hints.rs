@@ -63,6 +63,12 @@ impl PageHint {
         Some(Self { folder: folder.entry.clone(), changed_at, after: page.entries.last()?.name.clone(), total })
     }
 
+    /// How many members there are, of a folder at an instant.
+    pub(crate) fn counted(page: &EntryPage, total: u64) -> Self {
+        let folder = page.folder.as_ref().map(|folder| folder.entry.clone()).unwrap_or_default();
+        Self { folder, changed_at: 0, after: String::new(), total }
+    }
+
     /// Whether a page was read of the folder and the state that the hint is about.
     pub(crate) fn holds_for(&self, page: &EntryPage) -> bool {
         page.folder

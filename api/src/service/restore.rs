@@ -52,6 +52,8 @@ impl Service {
         super::instant::check_past(at, self.now_micros())?;
         let place = proof.subject().clone();
         let mut moves = true;
+        // What a command has perhaps done whose outcome is not known: the next comparison tells.
+        let mut perhaps = None;
         for _ in 0..TRIES {
             let context = context.continued();
             let question = DiffQuery { path: Some(place.entry()), at, moves, ..DiffQuery::default() };
@@ -59,20 +61,27 @@ impl Service {
             let (steps, restored) = self.plan(&place, &page)?;
             // The first step changes nothing.
             if only_say || steps.len() <= 1 {
-                return Ok(restored);
+                return Ok(perhaps.unwrap_or(restored));
             }
+            // The comparison of a large folder takes its time, which is not the command's.
+            let context = context.continued();
             let index = proof.index_for_proposal(self.metadata(), self.now_micros(), context.deadline()).await?;
             let what = command::What::Tree(TreeCommand { what: Some(tree_command::What::Batch(TreeBatch { steps })) });
             let command = Command { quotas: proof.quotas(), ..command_of(proof.actor(), index, what, &context) };
             match self.metadata().propose(place.group(), command, context.deadline()).await.map_err(Failure::from) {
                 Ok(_done) => return Ok(restored),
                 Err(failure) if failure.code == ErrorCode::PreconditionFailed => {}
-                // Entries that changed places with each other cannot be moved one after the other: then they are made again.
-                Err(failure) if moves && matches!(failure.code, ErrorCode::IntoItself | ErrorCode::NotFound | ErrorCode::AlreadyExists) => {
-                    moves = false;
+                Err(failure) if failure.code == ErrorCode::Unknown => {
+                    tracing::info!(%failure, "a restoration may have been made; comparing again");
+                    perhaps = Some(restored);
                 }
+                // Entries that changed places with each other cannot be moved one after the other: then they are made again.
+                Err(failure) if moves && is_of_order(failure.code) => moves = false,
                 Err(failure) => return Err(failure.at(&place.path().to_string())),
             }
+        }
+        if perhaps.is_some() {
+            return Err(Failure::new(ErrorCode::Unknown, format!("{}: whether it was restored is not known; try again", place.path())));
         }
         let why = format!("{}: it is changed all the time; nothing was restored, try again", place.path());
         Err(Failure::new(ErrorCode::Conflict, why))
@@ -194,6 +203,12 @@ impl Service {
         failure.detail = format!("{}; the file is {}; nothing was restored", failure.detail, names.join("/"));
         failure
     }
+}
+
+/// Whether a step may have been refused because another one, which moves something away, comes after it.
+fn is_of_order(code: ErrorCode) -> bool {
+    use ErrorCode as E;
+    matches!(code, E::IntoItself | E::NotFound | E::AlreadyExists | E::IsAFolder | E::NotAFolder)
 }
 
 /// Whether names lead into the recycle bin, which is never restored with its workspace.

@@ -84,7 +84,7 @@ impl Node {
         listed.json()["Nodes"].as_array().expect("nodes").iter().map(name).collect()
     }
 
-    /// Makes a workspace of a folder of the common files, by its id.
+    /// Makes a workspace, for the administrator, of a folder of the common files, by its id.
     pub(crate) async fn workspace_of(&self, slug: &str, folder: &str) {
         let entry: EntryId = folder.parse().expect("an id");
         let root = WorkspaceRoot { datasource: COMMON.0, entry: Bytes::copy_from_slice(&entry.0), folder_per_user: false };
@@ -98,6 +98,9 @@ impl Node {
         };
         let put = workspace_command::What::PutWorkspace(PutWorkspace { workspace: Some(workspace), must_be_new: true });
         self.cluster_does(GroupId::SYSTEM, command::What::Workspace(WorkspaceCommand { what: Some(put) })).await;
+        let grant = json!({"Login": "admin", "Workspace": slug, "Permission": "rw"});
+        let granted = self.rest(&self.token().await, ("PUT", "/a/skep/grant"), &grant).await;
+        assert_eq!(granted.status, 200, "{}", granted.text());
     }
 
     /// Has the cluster itself change a tree.

@@ -28,6 +28,14 @@ async fn an_instant_is_seen_on_every_way() {
     assert_eq!(node.names(&token, &format!("common-files@{then}/d")).await, ["a.txt", "gone.txt"]);
     let bulk = node.rest(&token, ("POST", "/a/tree/stats"), &json!({"NodePaths": ["common-files/d/*"], "At": then})).await.json();
     assert_eq!((bulk["Nodes"].as_array().map(Vec::len), &bulk["Pagination"]["Total"]), (Some(2), &json!(2)));
+    // Page by page, also when it has changed again meanwhile: an instant stays as it was.
+    for offset in [0, 1, 1, 0] {
+        let asked = json!({"NodePaths": ["common-files/d/*"], "At": then, "Limit": 1, "Offset": offset});
+        let page = node.rest(&token, ("POST", "/a/tree/stats"), &asked).await.json();
+        let name = ["common-files/d/a.txt", "common-files/d/gone.txt"][offset];
+        assert_eq!((&page["Nodes"][0]["Path"], &page["Pagination"]["Total"]), (&json!(name), &json!(2)), "{page}");
+        node.write(&format!("common-files/d/0-{offset}.txt"), "earlier in order").await;
+    }
     let listed = node.dav("PROPFIND", &format!("/dav/common-files@{then}/d"), &[("depth", "1")], Body::empty()).await;
     assert!(listed.text().contains("gone.txt") && !listed.text().contains("new.txt"), "{}", listed.text());
     let versions = json!({"NodePaths": [format!("common-files@{then}/d/a.txt")], "Versions": true});

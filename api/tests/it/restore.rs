@@ -54,22 +54,24 @@ async fn names_that_changed_places_or_kinds_go_back() {
     let token = node.token().await;
     node.mkdir("common-files/s").await;
     node.mkdir("common-files/s/folder").await;
-    for name in ["a", "b", "folder/f", "file"] {
+    node.mkdir("common-files/s/z").await;
+    for name in ["a", "b", "folder/f", "file", "y", "z/in"] {
         node.write(&format!("common-files/s/{name}"), name).await;
     }
     let then = now();
     move_to(&node, "common-files/s/a", "common-files/s/t").await;
     move_to(&node, "common-files/s/b", "common-files/s/a").await;
     move_to(&node, "common-files/s/t", "common-files/s/b").await;
-    for name in ["folder", "file"] {
+    for name in ["folder", "file", "y"] {
         assert_eq!(node.dav("DELETE", &format!("/dav/common-files/s/{name}"), &[], Body::empty()).await.status, 204);
     }
     node.write("common-files/s/folder", "a file now").await;
     node.mkdir("common-files/s/file").await;
+    move_to(&node, "common-files/s/z", "common-files/s/y").await;
     let task = restore(&node, &token, "common-files/s", &then).await;
     assert_eq!(task["Status"], "Finished", "{task}");
-    assert_eq!(node.names(&token, "common-files/s").await, ["a", "b", "file", "folder"]);
-    for name in ["a", "b", "folder/f", "file"] {
+    assert_eq!(node.names(&token, "common-files/s").await, ["a", "b", "file", "folder", "y", "z"]);
+    for name in ["a", "b", "folder/f", "file", "y", "z/in"] {
         assert_eq!(node.read(&format!("common-files/s/{name}")).await, Ok(name.to_owned()), "{name}");
     }
     worker.stop().await;

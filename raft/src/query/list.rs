@@ -1,7 +1,7 @@
 //! The members of a folder in byte order of names.
 
 use super::{Found, look_up_folder, not_a_folder, page, past};
-use crate::keys::CurrentKey;
+use crate::keys::{CurrentKey, StampKey};
 use crate::state::{entry, limits, read};
 use crate::store::{Direction, ReadState, StateError};
 use crate::wire::meta::v1::{CurrentRecord, EntryKind, EntryPage, ListQuery};
@@ -69,7 +69,8 @@ fn list_past(state: &dyn ReadState, query: &ListQuery) -> Result<Found, StateErr
     let mut skip = query.skip.min(limits::SKIP_MAX);
     let limit = page(query.limit);
     let place = folder.place.as_ref().map(|(parent, name)| (*parent, name.as_str()));
-    let mut page = EntryPage { folder: Some(past::show(place, &folder.current)?), ..EntryPage::default() };
+    let settled = read::get(state, &StampKey {})?.unwrap_or(0) >= query.at;
+    let mut page = EntryPage { folder: Some(past::show(place, &folder.current)?), settled, ..EntryPage::default() };
     for row in past::members(state, folder.entry, &query.after, query.at) {
         let (name, was) = row?;
         if !wanted(&was) {

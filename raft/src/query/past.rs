@@ -4,7 +4,6 @@
 //! a command its change is seen whole. How far back this goes is the history horizon; callers check it by [`reaches`].
 
 use std::cmp::Ordering;
-use std::ops::Bound;
 
 use skep_placement::ids::EntryId;
 
@@ -12,7 +11,7 @@ use super::{absence, not_a_folder};
 use crate::keys::{self, ByIdKey, CurrentKey, Descending, GoneKey, HistoryHorizonKey, HistoryKey, NameThen, StateKey};
 use crate::state::path::Located;
 use crate::state::read;
-use crate::store::{Direction, ReadState, StateError};
+use crate::store::{LastRow, ReadState, StateError};
 use crate::wire::meta::v1::{Absence, ByIdRecord, CurrentRecord, Entry, EntryKind, EntryPath, GoneRecord, HistoryRecord};
 use prost::Message;
 
@@ -26,18 +25,16 @@ pub(super) fn reaches(state: &dyn ReadState, at: u64) -> Result<Option<Absence>,
 pub(super) fn member(state: &dyn ReadState, parent: EntryId, name: &str, at: u64) -> Result<Option<CurrentRecord>, StateError> {
     match read::get(state, &CurrentKey::new(parent, name))? {
         Some(current) if current.changed_at <= at => Ok(Some(current)),
-        Some(_) | None => superseded(state, parent, name, at),
+        Some(_) | None => superseded(&mut state.last_rows(HistoryKey::FAMILY), parent, name, at),
     }
 }
 
 /// What stood under a name whose record of now, if any, is younger: the row that ended first after the instant, if it had begun.
-fn superseded(state: &dyn ReadState, parent: EntryId, name: &str, at: u64) -> Result<Option<CurrentRecord>, StateError> {
+fn superseded(history: &mut LastRow<'_>, parent: EntryId, name: &str, at: u64) -> Result<Option<CurrentRecord>, StateError> {
     let name = NameThen(name.to_owned());
     let prefix = keys::prefix::<HistoryKey>(&[&parent, &name]);
     let end = HistoryKey { parent, name, until: Descending(at) }.to_bytes();
-    let mut rows = state.scan(HistoryKey::FAMILY, Bound::Included(&prefix), Bound::Excluded(&end), Direction::Backward);
-    let Some(row) = rows.next() else { return Ok(None) };
-    let (_, value) = row?;
+    let Some((_, value)) = history(&prefix, &end)? else { return Ok(None) };
     let record = HistoryRecord::decode(value).map_err(|error| StateError::corrupt(format!("a record of history: {error}")))?;
     Ok(record.was.filter(|was| was.changed_at <= at))
 }
@@ -49,11 +46,12 @@ pub(super) fn members<'a>(
     after: &str,
     at: u64,
 ) -> impl Iterator<Item = Result<(String, CurrentRecord), StateError>> + use<'a> {
+    let mut history = state.last_rows(HistoryKey::FAMILY);
     names(state, folder, after).filter_map(move |row| match row {
         Err(error) => Some(Err(error)),
         Ok((name, Row::Current(current))) if current.changed_at <= at => Some(Ok((name, current))),
         Ok((_, Row::Gone(gone))) if gone.since <= at => None,
-        Ok((name, Row::Current(_) | Row::Gone(_))) => match superseded(state, folder, &name, at) {
+        Ok((name, Row::Current(_) | Row::Gone(_))) => match superseded(&mut history, folder, &name, at) {
             Ok(was) => was.map(|was| Ok((name, was))),
             Err(error) => Some(Err(error)),
         },

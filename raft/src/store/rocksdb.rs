@@ -19,7 +19,7 @@ use rocksdb::{
 };
 
 use self::owned_snapshot::OwnedSnapshot;
-use super::{Changes, Direction, Family, ReadState, Row, Rows, StateError, StateStore};
+use super::{Changes, Direction, Family, LastRow, ReadState, Row, Rows, StateError, StateStore};
 
 /// What all stores of a node share. Cheap to clone.
 #[derive(Clone)]
@@ -210,6 +210,29 @@ impl ReadState for OwnedSnapshot {
 
     fn scan<'a>(&'a self, family: Family, start: Bound<&[u8]>, end: Bound<&[u8]>, direction: Direction) -> Rows<'a> {
         scan(self, ReadTier::All, (family, start, end), direction)
+    }
+
+    /// By one iterator: to make one costs more than to move it.
+    fn last_rows<'a>(&'a self, family: Family) -> LastRow<'a> {
+        let mut iterator = None;
+        Box::new(move |start, end| {
+            let rows = match &mut iterator {
+                Some(rows) => rows,
+                none => match cursor(self, ReadTier::All, (family, Bound::Unbounded, Bound::Unbounded))? {
+                    Some(rows) => none.insert(rows),
+                    None => return Ok(None),
+                },
+            };
+            rows.seek_for_prev(end);
+            if rows.key() == Some(end) {
+                rows.prev();
+            }
+            rows.status().map_err(failed)?;
+            Ok(rows
+                .item()
+                .filter(|(key, _)| *key >= start)
+                .map(|(key, value)| (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value))))
+        })
     }
 
     fn count(&self, family: Family, start: Bound<&[u8]>, end: Bound<&[u8]>) -> Result<u64, StateError> {

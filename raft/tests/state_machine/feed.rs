@@ -47,11 +47,8 @@ fn what_a_user_noted_for_itself_is_told_as_its_own_and_changes_of_the_followed_f
     note("/d/f", &user, "");
     note("/d", &user, "2");
     note("/d", &Bytes::new(), "3");
-    let follower = Follower {
-        at: (begin, u32::MAX),
-        within: Some(EntryPath { base: folder.entry.clone(), names: Vec::new() }),
-        ..Follower::default()
-    };
+    let follower =
+        Follower { at: (begin, u32::MAX), within: Some(EntryPath { base: folder.entry, names: Vec::new() }), ..Follower::default() };
     let page = follower.page(&group, 100);
     let told = |shown: &FeedChange| (shown.change.as_ref().unwrap().owner == user, shown.to_inside, shown.is_within);
     let told: Vec<(bool, bool, bool)> = page.changes.iter().map(told).collect();

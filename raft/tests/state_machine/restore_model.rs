@@ -216,7 +216,8 @@ proptest! {
             // Entries that changed places with each other, or lie in what goes, are made again instead.
             prop_assert!(moves, "{:?} refused: {:?}", page, rejection);
             let code = code::<()>(Err(rejection));
-            prop_assert!(matches!(code, RejectionCode::IntoItself | RejectionCode::NotFound | RejectionCode::AlreadyExists), "{:?}", code);
+            use RejectionCode as R;
+            prop_assert!(matches!(code, R::IntoItself | R::NotFound | R::AlreadyExists | R::IsAFolder | R::NotAFolder), "{:?}", code);
         }
         let (inside, outside) = split(plain_now(&pair.group), base);
         // Folders above keep their time: a change below is none of their own.

@@ -60,6 +60,12 @@ fn scans(store: &dyn StateStore) {
     assert_eq!(read(Included(&[5]), Excluded(&[5]), Direction::Forward), []);
     assert_eq!(read(Included(&[6]), Included(&[4]), Direction::Forward), []);
     assert_eq!(read(Included(&[8]), Unbounded, Direction::Forward), []);
+    // By one way, asked in any order.
+    let mut last = snapshot.last_rows(Family::Data);
+    let mut last = |start: u8, end: u8| last(&[start], &[end]).unwrap().map(|row| row.1[0]);
+    assert_eq!([last(1, 8), last(3, 5), last(3, 3), last(4, 5), last(6, 7), last(0, 1), last(8, 9), last(1, 3)], {
+        [Some(7), Some(9), None, None, None, None, None, Some(1)]
+    });
 }
 
 #[test]
