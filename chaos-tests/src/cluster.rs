@@ -229,6 +229,7 @@ impl Cluster {
     }
 
     /// Shows the last lines of all logs: the folder goes with the test.
+    #[expect(clippy::print_stderr, reason = "a failed test says what its processes said")]
     fn tell_logs(&mut self) {
         let names = (1..=self.options.nodes).map(|node| self.folder.join(format!("n{node}")).join("log.txt"));
         let again = (0..self.options.nodes).map(|place| self.folder.with_extension(format!("n{place}.log")));

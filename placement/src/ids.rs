@@ -90,9 +90,9 @@ impl From<DatasourceId> for GroupId {
 
 /// The digits of a UUID in their five groups. Listings write one for each entry.
 fn uuid_text(bytes: &[u8; 16]) -> [u8; 36] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' + half - 10 };
     let mut text = [b'-'; 36];
-    let digits = bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    let digits = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
     let places = text.iter_mut().enumerate().filter(|(place, _)| !matches!(place, 8 | 13 | 18 | 23));
     for ((_, place), digit) in places.zip(digits) {
         *place = digit;

@@ -51,7 +51,7 @@ struct Kept {
 impl PageKey {
     pub(crate) fn of(place: &Place, kind: i32, offset: u64) -> Self {
         let EntryPath { base, names } = place.entry();
-        Self { group: place.group().0.into(), base, names, at: place.instant(), kind, offset }
+        Self { group: place.group().0, base, names, at: place.instant(), kind, offset }
     }
 }
 
