@@ -18,6 +18,8 @@ use crate::cluster_map::ClusterMaps;
 
 /// Between two pings of a node.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// How long nodes are asked before a writer is refused.
+const ASK_LIMIT: Duration = Duration::from_secs(1);
 /// How long a device that was slow once is passed over.
 const SLOW_PENALTY: Duration = Duration::from_secs(10);
 /// Put latencies that the time limit is made from.
@@ -130,11 +132,23 @@ impl DeviceHealth {
         let map = maps.current();
         let asked = map.nodes.keys().map(|node| {
             let devices: Vec<DeviceId> = map.view.devices().filter(|device| device.node == *node).map(|device| device.id).collect();
-            async move { (*node, devices, transport.ping(*node).await) }
+            async move {
+                let report = transport.ping(*node).await;
+                self.take(*node, &devices, report.map(|report| report.devices));
+            }
         });
-        for (node, devices, report) in join_all(asked).await {
-            self.take(node, &devices, report.map(|report| report.devices));
-        }
+        join_all(asked).await;
+    }
+
+    /// Asks every node before a writer is refused, and gives who was slow another chance: what is believed may be a second old, and a slow device is better than
+    /// none. Whether a device is believed in now that was not.
+    pub async fn ask_again(&self, maps: &ClusterMaps, transport: &dyn ShardTransport) -> bool {
+        let before = self.failures();
+        self.beliefs().slow_until.clear();
+        // Who does not answer in time is believed in as before.
+        let _late = tokio::time::timeout(ASK_LIMIT, self.ping_all(maps, transport)).await;
+        let after = self.failures();
+        before.keys().any(|device| !after.contains_key(device))
     }
 
     /// Pings every node each second until it is told to stop.

@@ -78,8 +78,20 @@ struct Storing {
     waiting: Vec<(u8, DeviceId)>,
 }
 
-/// Stores a chunk; durable by the write rule when it returns.
+/// Stores a chunk; durable by the write rule when it returns. Before it is refused for want of devices, those are asked that are believed to be out.
 pub(super) async fn store(shared: Arc<Shared>, datasource: DatasourceId, identified: Identified) -> Result<meta::StoredChunk, StoreError> {
+    match store_once(Arc::clone(&shared), datasource, identified.clone()).await {
+        Err(StoreError::Unavailable(why)) => {
+            if !shared.health.ask_again(&shared.maps, &*shared.transport).await {
+                return Err(StoreError::Unavailable(why));
+            }
+            store_once(shared, datasource, identified).await
+        }
+        stored => stored,
+    }
+}
+
+async fn store_once(shared: Arc<Shared>, datasource: DatasourceId, identified: Identified) -> Result<meta::StoredChunk, StoreError> {
     let map = shared.maps.current();
     let (ds, pg, sets, pool) = locate(&map, datasource, &identified.chunk)?;
     let write = shared.fresh_write();

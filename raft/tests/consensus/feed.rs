@@ -150,8 +150,8 @@ async fn changed_while_dying(cluster: &mut Cluster, leader: NodeId, commands: Ve
         last
     });
     until("some commands are done", || async { done.load(std::sync::atomic::Ordering::Relaxed) >= count / 5 }).await;
+    assert!(done.load(std::sync::atomic::Ordering::Relaxed) < count, "the leader is to die before everything is done");
     let dead = cluster.kill(leader).await;
-    assert!(done.load(std::sync::atomic::Ordering::Relaxed) < count, "the leader died after everything");
     let last = proposing.await.expect("every command is done or refused");
     cluster.restart(dead).await;
     *nodes.lock().unwrap_or_else(PoisonError::into_inner) = cluster.nodes.values().map(|node| node.metadata.clone()).collect();

@@ -56,6 +56,11 @@ async fn with_too_few_domains_the_write_is_refused_and_nothing_is_left() {
     let refused = rig.write(at_once(&large())).await;
     assert!(matches!(&refused, Err(WriteError::Unavailable { why, .. }) if why.contains("failure domains")), "{refused:?}");
     rig.devices.until("what was sent is deleted", |devices| devices.stored().is_empty()).await;
+    // Nobody has told the writer that they are back: it asks before it refuses again.
+    rig.devices.heal(rig.set[1]);
+    rig.devices.heal(rig.set[2]);
+    let stored = rig.store(&large()).await.remove(0);
+    assert_eq!((code(&stored), stored.missing), ((2, 1), 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
