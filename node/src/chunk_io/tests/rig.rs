@@ -302,6 +302,7 @@ pub(super) fn map(settings: &Settings, index: u64, epoch: u64, acting: Option<Ve
     ClusterMap {
         index,
         view,
+        nodes: (1..=settings.nodes).map(|node| (NodeId(node), meta::NodeRecord::default())).collect(),
         pools: BTreeMap::from([(POOL, pool)]),
         datasources: BTreeMap::from([(DATASOURCE, datasource)]),
         ..ClusterMap::default()
