@@ -98,8 +98,6 @@ pub const DAV_JOB_WAIT: Duration = Duration::from_secs(120);
 pub const USERS_LISTED: usize = 1_000;
 /// How often an open stream has its rights decided again; a revoke ends it within a minute.
 pub const STREAM_RIGHTS_CHECK: Duration = Duration::from_secs(30);
-/// A decision older than this is made again before a proposal that rests on it.
-pub const DECISION_AGE: Duration = Duration::from_millis(50);
 /// Bytes read away of a body that was refused.
 pub const LEFTOVER_BYTES: usize = 4 * 1024 * 1024;
 /// How long is read on of a body that was refused.

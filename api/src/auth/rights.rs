@@ -174,14 +174,6 @@ impl<A: Action, S: Subject> Authorized<A, S> {
         Self::decide(&view, who, self.subject)
     }
 
-    /// [`Authorized::renew`], unless the decision is fresh enough for a proposal.
-    ///
-    /// # Errors
-    /// As [`Authorized::renew`].
-    pub async fn renew_if_old(self, metadata: &Metadata, now_micros: u64, deadline: Instant) -> Result<Self, Failure> {
-        if self.decided_at.elapsed() < limits::DECISION_AGE { Ok(self) } else { self.renew(metadata, now_micros, deadline).await }
-    }
-
     /// [`Authorized::renew`] in place; after an error the proof stays as it was and must not be used.
     ///
     /// # Errors
@@ -196,13 +188,13 @@ impl<A: Action, S: Subject> Authorized<A, S> {
         Ok(())
     }
 
-    /// The system index that a command proposed now rests on: the proof's own while it is fresh, else that of a new decision. So a revoke stops also the later
-    /// commands of a request that makes many, or that waited.
+    /// The system index that a command proposed now rests on, that of a new decision: a revoke acknowledged before stops the command, however short ago the
+    /// proof was made.
     ///
     /// # Errors
     /// As [`Authorized::renew`].
     pub async fn index_for_proposal(&self, metadata: &Metadata, now_micros: u64, deadline: Instant) -> Result<u64, Failure> {
-        if self.decided_at.elapsed() < limits::DECISION_AGE || self.who.is_operator() {
+        if self.who.is_operator() {
             return Ok(self.index);
         }
         let view = metadata.system(deadline).await?;

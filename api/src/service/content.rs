@@ -122,7 +122,7 @@ impl Service {
         let context = context.continued();
         let renewed = match self.checksum_fault(&request, &written) {
             Some(fault) => Err(fault),
-            None => proof.renew_if_old(self.metadata(), self.now_micros(), context.deadline()).await,
+            None => proof.renew(self.metadata(), self.now_micros(), context.deadline()).await,
         };
         match renewed {
             Ok(proof) => self.commit(proof, request, written, &context).await,

@@ -305,7 +305,6 @@ pub(super) fn map(settings: &Settings, index: u64, epoch: u64, acting: Option<Ve
         nodes: (1..=settings.nodes).map(|node| (NodeId(node), meta::NodeRecord::default())).collect(),
         pools: BTreeMap::from([(POOL, pool)]),
         datasources: BTreeMap::from([(DATASOURCE, datasource)]),
-        ..ClusterMap::default()
     }
 }
 
