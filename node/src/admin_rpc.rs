@@ -195,6 +195,7 @@ calls! {
         create_token: CreateTokenRequest -> CreateTokenReply;
         delete_token: DeleteTokenRequest -> DeleteTokenReply;
         restore: RestoreRequest -> RestoreReply;
+        job_progress: JobProgressRequest -> JobProgressReply;
         debug_chunk: DebugChunkRequest -> DebugChunkReply;
     }
     without_quorum {

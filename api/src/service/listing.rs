@@ -105,7 +105,7 @@ impl FolderReader {
         let hint = self.service.page_hints().get(&key);
         let is_past = self.place().instant() != 0;
         // Of an instant the members need not be counted again.
-        let total = hint.as_ref().filter(|_| is_past).map(|hint| hint.total);
+        let total = hint.as_ref().filter(|hint| is_past && hint.is_final()).map(|hint| hint.total);
         let total = total.or_else(|| self.service.page_hints().get(&PageKey::of(self.place(), self.kind(), 0)).map(|hint| hint.total));
         let mut page = None;
         if let Some(hint) = hint.filter(|_| request.skip > 0) {
@@ -123,7 +123,7 @@ impl FolderReader {
             None => self.ask(request.skip, request.count_total && total.is_none()).await?,
         };
         self.total = total.unwrap_or(page.total);
-        if is_past && request.count_total && self.is_settled(&page) {
+        if is_past && request.count_total && page.as_now == 0 && self.is_settled(&page) {
             let counted = PageHint::counted(&page, self.total);
             self.service.page_hints().put(PageKey::of(self.place(), self.kind(), 0), counted);
         }
@@ -141,10 +141,10 @@ impl FolderReader {
         }
     }
 
-    /// Whether what was read of an instant stays true; of now it is true of the state that a hint names.
+    /// Whether what was read of an instant stays true; of what is as it is now, it is true of the state that a hint names.
     fn is_settled(&self, page: &EntryPage) -> bool {
         let at = self.place().instant();
-        at == 0 || page.settled || at.saturating_add(limits::SETTLED_MICROS) < self.service.now_micros()
+        at == 0 || page.as_now != 0 || page.settled || at.saturating_add(limits::SETTLED_MICROS) < self.service.now_micros()
     }
 
     fn kind(&self) -> i32 {

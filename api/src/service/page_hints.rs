@@ -27,7 +27,7 @@ pub(crate) struct PageKey {
 pub(crate) struct PageHint {
     /// The folder's id.
     folder: Bytes,
-    /// Its last change at or below; 0 for an instant, at which nothing changes any more.
+    /// Its last change at or below; 0 for an instant after which it has changed, and at which nothing changes any more.
     changed_at: u64,
     /// The name after which the page begins.
     pub(crate) after: String,
@@ -59,8 +59,7 @@ impl PageHint {
     /// Of what follows a page.
     pub(crate) fn after(page: &EntryPage, total: u64) -> Option<Self> {
         let folder = page.folder.as_ref()?;
-        let changed_at = folder.sums.as_ref().map_or(0, |sums| sums.changed_at);
-        Some(Self { folder: folder.entry.clone(), changed_at, after: page.entries.last()?.name.clone(), total })
+        Some(Self { folder: folder.entry.clone(), changed_at: state_of(page), after: page.entries.last()?.name.clone(), total })
     }
 
     /// How many members there are, of a folder at an instant.
@@ -71,10 +70,19 @@ impl PageHint {
 
     /// Whether a page was read of the folder and the state that the hint is about.
     pub(crate) fn holds_for(&self, page: &EntryPage) -> bool {
-        page.folder
-            .as_ref()
-            .is_some_and(|folder| folder.entry == self.folder && folder.sums.as_ref().map_or(0, |sums| sums.changed_at) == self.changed_at)
+        page.folder.as_ref().is_some_and(|folder| folder.entry == self.folder) && state_of(page) == self.changed_at
     }
+
+    /// Whether it is of an instant and no command can make it untrue.
+    pub(crate) fn is_final(&self) -> bool {
+        self.changed_at == 0
+    }
+}
+
+/// The state of its folder that a page was read of.
+fn state_of(page: &EntryPage) -> u64 {
+    let sums = page.folder.as_ref().and_then(|folder| folder.sums);
+    sums.map_or(page.as_now, |sums| sums.changed_at)
 }
 
 impl PageHints {

@@ -126,7 +126,7 @@ impl Service {
         if page.total > u64::try_from(page.differences.len()).unwrap_or(u64::MAX) {
             let why = format!(
                 "{}: {} entries differ from then, more than the {} that one change may touch; begin the job restore-instant, which brings more \
-                 back",
+                 back (`skep restore` does with --as)",
                 place.path(),
                 page.total,
                 limits::BATCH_STEPS

@@ -36,6 +36,17 @@ async fn an_instant_is_seen_on_every_way() {
         assert_eq!((&page["Nodes"][0]["Path"], &page["Pagination"]["Total"]), (&json!(name), &json!(2)), "{page}");
         node.write(&format!("common-files/d/0-{offset}.txt"), "earlier in order").await;
     }
+    // And an instant after which nothing has changed, until it has.
+    let (still, was) = (now(), node.names(&token, "common-files/d").await);
+    for (turn, offset) in [0, 1, 2, 1, 2, 0].into_iter().enumerate() {
+        if turn == 3 {
+            node.write("common-files/d/0-again.txt", "before all").await;
+        }
+        let asked = json!({"NodePaths": ["common-files/d/*"], "At": still, "Limit": 1, "Offset": offset});
+        let page = node.rest(&token, ("POST", "/a/tree/stats"), &asked).await.json();
+        let path = json!(format!("common-files/d/{}", was[offset]));
+        assert_eq!((&page["Nodes"][0]["Path"], &page["Pagination"]["Total"]), (&path, &json!(was.len())), "turn {turn}: {page}");
+    }
     let listed = node.dav("PROPFIND", &format!("/dav/common-files@{then}/d"), &[("depth", "1")], Body::empty()).await;
     assert!(listed.text().contains("gone.txt") && !listed.text().contains("new.txt"), "{}", listed.text());
     let versions = json!({"NodePaths": [format!("common-files@{then}/d/a.txt")], "Versions": true});

@@ -262,3 +262,28 @@ async fn racing_conditional_writes_are_decided_in_one_order() {
     assert_eq!(at, etag(&cluster.client(2).request(Method::HEAD, path).send().await.unwrap()), "the last state is the last write");
     assert!(lost_first + lost_second > 0 && wins > 500, "{wins} won, {} lost: they did not race", lost_first + lost_second);
 }
+
+/// More differs than one change may touch: the command begins a job, waits for it and says what it did.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_restores_what_one_change_cannot() {
+    let cluster = Cluster::start(ClusterOptions::nodes(1)).await;
+    let client = cluster.client(0);
+    let folder = "common-files/much";
+    assert_eq!(client.make_folder("/common-files/much").await, Outcome::Acknowledged);
+    assert_eq!(client.put("/common-files/much/kept.txt", Bytes::from_static(b"kept")).await, Outcome::Acknowledged);
+    let at = seconds_now();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    for numbers in [0..5_001, 5_001..10_001] {
+        let body = json!({"Operations": numbers.map(|number| put(folder, number, "new")).collect::<Vec<_>>()});
+        assert_eq!(rest(&client, Method::POST, "/a/tree/batch", body).await.unwrap().0, StatusCode::OK);
+    }
+    let refused = cluster.skep(0, &["restore", folder, "--at", &at]);
+    assert!(!refused.is_success && refused.err.contains("--as"), "an operator's shell has no jobs: {refused:?}");
+    assert_eq!(client.get("/common-files/much/f10000").await, Ok(Some(Bytes::from_static(b"new"))), "nothing was restored");
+    let said = cluster.skep(0, &["restore", folder, "--at", &at, "--as", "admin"]).good().unwrap();
+    assert!(said.contains("is as it was at"), "{said}");
+    let names: Vec<String> = listed_in_the_end(&client, folder, "").await.into_keys().collect();
+    assert_eq!(names, ["common-files/much/kept.txt"]);
+    let again = cluster.skep(0, &["restore", folder, "--at", &at, "--as", "admin", "--json"]).good().unwrap();
+    assert!(again.contains("\"done\":true"), "{again}");
+}

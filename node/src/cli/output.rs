@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, ContentArrangement, Table};
+use indicatif::{ProgressBar, ProgressStyle};
 use owo_colors::OwoColorize;
 
 /// A line for people or scripts.
@@ -31,6 +32,12 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>, if_empty: &str) {
         table.add_row(row);
     }
     table.lines().for_each(|text| line(text.trim_end()));
+}
+
+/// A bar on the error stream for what is told in thousandths, with a message; nothing where that is no terminal.
+pub(super) fn progress_of_thousand() -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30.cyan/blue} {percent:>3} % {elapsed} {wide_msg}").expect("the template is right");
+    ProgressBar::new(1_000).with_style(style)
 }
 
 /// Something a person should know that does not stop the command.

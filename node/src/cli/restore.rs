@@ -2,25 +2,29 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use clap::Args;
+use skep_placement::ids::RecordId;
 
-use super::client::Target;
+use super::client::{Admin, Target};
 use super::errors::CliError;
 use super::output;
-use crate::admin_rpc::wire::{RestoreReply, RestoreRequest};
+use crate::admin_rpc::wire::{JobProgressRequest, JobStage, RestoreReply, RestoreRequest};
 
 const AFTER_HELP: &str = "\
 Everything below the path is brought back at once: files that changed get their older content as a new version, what is gone is made again,
 what was moved goes back, what is new goes. No bytes are copied, and the state before stays within reach: restore to a minute ago to undo it.
-Where more than 10,000 entries differ, the job restore-instant does it: PUT /a/jobs/user/restore-instant.
+Where more than 10,000 entries differ, a job does it on the cluster, as the user named by --as; this command shows how far it is and may be ended.
 
 Examples:
   skep restore common-files/plans --at 2026-11-20T08:00:00Z --dry-run --config /etc/skep/skep.toml
   skep restore common-files/plans --at 2026-11-20T08:00:00Z --config /etc/skep/skep.toml
   skep restore personal-files/thesis.odt --at 1795000000 --as alice --config /etc/skep/skep.toml";
 
-/// How long a restoration may take.
+/// How long a restoration by one change may take.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How often a job is asked how far it is.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
 
 /// Brings a file or folder back to an instant.
 #[derive(Debug, Args)]
@@ -51,14 +55,53 @@ pub(super) fn run(arguments: &RestoreArguments) -> Result<(), CliError> {
         login: arguments.login.clone(),
         only_say: arguments.dry_run,
     };
-    let ask = async |admin: super::client::Admin| admin.ask_within(LIMIT, async |calls| calls.restore(request).await).await;
-    let done = arguments.target.with_admin(ask)?;
-    if arguments.json {
+    let ask = async |admin: Admin| {
+        let done = admin.ask_within(LIMIT, async |calls| calls.restore(request).await).await?;
+        let said = if done.job.is_empty() { None } else { Some(follow(&admin, &done.job).await?) };
+        Ok((done, said))
+    };
+    let (done, said) = arguments.target.with_admin(ask)?;
+    if let Some(said) = said {
+        output::line(if arguments.json {
+            serde_json::json!({"at": done.at, "done": true, "job": uuid(&done.job), "message": said}).to_string()
+        } else {
+            format!("{} is as it was at {}: {said}", arguments.path, done.at)
+        });
+    } else if arguments.json {
         output::line(json(&done, arguments.dry_run).to_string());
     } else {
         output::line(sentence(&arguments.path, &done, arguments.dry_run));
     }
     Ok(())
+}
+
+/// Waits until a job has ended, under a bar, and gives what it says it did.
+async fn follow(admin: &Admin, job: &Bytes) -> Result<String, CliError> {
+    let bar = output::progress_of_thousand();
+    loop {
+        let asked = JobProgressRequest { job: job.clone() };
+        let seen = admin.ask(async |calls| calls.job_progress(asked).await).await?;
+        bar.set_position(seen.permille);
+        bar.set_message(seen.message.clone());
+        let failed = match seen.stage() {
+            JobStage::Unspecified | JobStage::GoesOn => {
+                tokio::time::sleep(LOOK_EVERY).await;
+                continue;
+            }
+            JobStage::Finished => None,
+            JobStage::Failed => Some("failed"),
+            JobStage::Cancelled => Some("was cancelled"),
+        };
+        bar.finish_and_clear();
+        return match failed {
+            None => Ok(seen.message),
+            Some(how) => Err(CliError::failed(format!("the job {} {how}: {}", uuid(job), seen.message))),
+        };
+    }
+}
+
+fn uuid(job: &[u8]) -> String {
+    RecordId::try_from(job).map(|id| id.to_string()).unwrap_or_default()
 }
 
 fn json(done: &RestoreReply, only_said: bool) -> serde_json::Value {

@@ -4,7 +4,8 @@ use super::{Found, look_up_folder, not_a_folder, page, past};
 use crate::keys::{CurrentKey, StampKey};
 use crate::state::{entry, limits, read};
 use crate::store::{Direction, ReadState, StateError};
-use crate::wire::meta::v1::{CurrentRecord, EntryKind, EntryPage, ListQuery};
+use crate::wire::meta::v1::{CurrentRecord, EntryKind, EntryPage, FolderSums, ListQuery};
+use skep_placement::ids::EntryId;
 
 pub(super) fn list(state: &dyn ReadState, query: &ListQuery) -> Result<Found, StateError> {
     if query.at != 0 {
@@ -21,9 +22,8 @@ pub(super) fn list(state: &dyn ReadState, query: &ListQuery) -> Result<Found, St
     let mut page = EntryPage { folder: Some(entry::show(state, &folder, query.with_meta)?), ..EntryPage::default() };
     // What is passed over whatever it is need not be read.
     let unread = if is_any { usize::try_from(std::mem::take(&mut skip)).unwrap_or(usize::MAX) } else { 0 };
-    let after = CurrentKey::new(folder.entry, &query.after);
-    for row in read::rows_after_skipping(state, &[&folder.entry], &after, unread) {
-        let (key, current): (CurrentKey, CurrentRecord) = row?;
+    for row in past::members_now(state, folder.entry, &query.after, unread) {
+        let (name, current) = row?;
         if !wanted(&current) {
             continue;
         }
@@ -35,43 +35,62 @@ pub(super) fn list(state: &dyn ReadState, query: &ListQuery) -> Result<Found, St
             page.more = true;
             break;
         }
-        let mut shown = entry::show_record(state, Some((folder.entry, &key.name.0)), &current, query.with_meta)?;
+        let mut shown = entry::show_record(state, Some((folder.entry, &name)), &current, query.with_meta)?;
         if query.with_meta && !query.user.is_empty() {
             shown.meta.extend(entry::own_note(state, read::stored_id(&current.entry, "an entry id")?, &query.user)?);
         }
         page.entries.push(shown);
     }
-    let sums = page.folder.as_ref().and_then(|folder| folder.sums).filter(|sums| sums.members_counted);
-    if let (true, Some(sums)) = (query.count_total, sums) {
-        page.total = match EntryKind::try_from(query.kind) {
-            Ok(EntryKind::File) => sums.member_files,
-            Ok(EntryKind::Folder) => sums.member_folders,
-            _ => sums.member_files + sums.member_folders,
-        };
-    } else if query.count_total && is_any {
-        page.total = read::count::<CurrentKey>(state, &[&folder.entry])?;
-    } else if query.count_total {
-        for row in read::rows::<CurrentKey>(state, &[&folder.entry], Direction::Forward) {
-            page.total += u64::from(wanted(&row?.1));
-        }
+    if query.count_total {
+        let sums = page.folder.as_ref().and_then(|folder| folder.sums).unwrap_or_default();
+        page.total = count(state, folder.entry, &sums, query)?;
     }
     Ok(Found::List(page))
 }
 
-/// The members that a folder had.
+/// How many members of the kind that was asked for a folder has now.
+fn count(state: &dyn ReadState, folder: EntryId, sums: &FolderSums, query: &ListQuery) -> Result<u64, StateError> {
+    let kind = EntryKind::try_from(query.kind).unwrap_or_default();
+    if sums.members_counted {
+        return Ok(match kind {
+            EntryKind::File => sums.member_files,
+            EntryKind::Folder => sums.member_folders,
+            EntryKind::Unspecified => sums.member_files + sums.member_folders,
+        });
+    }
+    if kind == EntryKind::Unspecified {
+        return read::count::<CurrentKey>(state, &[&folder]);
+    }
+    let mut total = 0;
+    for row in read::rows::<CurrentKey>(state, &[&folder], Direction::Forward) {
+        total += u64::from(row?.1.kind() == kind);
+    }
+    Ok(total)
+}
+
+/// The members that a folder had. Where nothing has changed since, they are those of now: found, passed over and counted as these are.
 fn list_past(state: &dyn ReadState, query: &ListQuery) -> Result<Found, StateError> {
     let folder = match past::look_up(state, query.path.as_ref(), query.at)? {
         Ok(folder) if folder.is_folder() => folder,
         Ok(_) => return Ok(Found::Absence(not_a_folder(query.path.as_ref().map_or(0, |path| path.names.len())))),
         Err(absence) => return Ok(Found::Absence(absence)),
     };
-    let wanted = |current: &CurrentRecord| query.kind == i32::from(EntryKind::Unspecified) || current.kind == query.kind;
+    let is_any = query.kind == i32::from(EntryKind::Unspecified);
+    let wanted = |current: &CurrentRecord| is_any || current.kind == query.kind;
     let mut skip = query.skip.min(limits::SKIP_MAX);
     let limit = page(query.limit);
     let place = folder.place.as_ref().map(|(parent, name)| (*parent, name.as_str()));
     let settled = read::get(state, &StampKey {})?.unwrap_or(0) >= query.at;
-    let mut page = EntryPage { folder: Some(past::show(place, &folder.current)?), settled, ..EntryPage::default() };
-    for row in past::members(state, folder.entry, &query.after, query.at) {
+    let as_now = past::as_now(state, folder.entry, query.at)?;
+    let folder_shown = past::show(place, &folder.current)?;
+    let changed_at = as_now.as_ref().map_or(0, |sums| sums.changed_at);
+    let mut page = EntryPage { folder: Some(folder_shown), settled, as_now: changed_at, ..EntryPage::default() };
+    let rows = if is_any && as_now.is_some() {
+        past::members_now(state, folder.entry, &query.after, usize::try_from(std::mem::take(&mut skip)).unwrap_or(usize::MAX))
+    } else {
+        past::members(state, folder.entry, &query.after, query.at)
+    };
+    for row in rows {
         let (name, was) = row?;
         if !wanted(&was) {
             continue;
@@ -86,10 +105,14 @@ fn list_past(state: &dyn ReadState, query: &ListQuery) -> Result<Found, StateErr
         }
         page.entries.push(past::show(Some((folder.entry, &name)), &was)?);
     }
-    if query.count_total {
-        for row in past::members(state, folder.entry, "", query.at) {
-            page.total += u64::from(wanted(&row?.1));
+    match as_now.filter(|_| query.count_total) {
+        Some(sums) => page.total = count(state, folder.entry, &sums, query)?,
+        None if query.count_total => {
+            for row in past::members(state, folder.entry, "", query.at) {
+                page.total += u64::from(wanted(&row?.1));
+            }
         }
+        None => {}
     }
     Ok(Found::List(page))
 }

@@ -8,11 +8,11 @@ use std::cmp::Ordering;
 use skep_placement::ids::EntryId;
 
 use super::{absence, not_a_folder};
-use crate::keys::{self, ByIdKey, CurrentKey, Descending, GoneKey, HistoryHorizonKey, HistoryKey, NameThen, StateKey};
+use crate::keys::{self, ByIdKey, CurrentKey, Descending, GoneKey, HistoryHorizonKey, HistoryKey, NameThen, StateKey, SumsKey};
 use crate::state::path::Located;
 use crate::state::read;
 use crate::store::{LastRow, ReadState, StateError};
-use crate::wire::meta::v1::{Absence, ByIdRecord, CurrentRecord, Entry, EntryKind, EntryPath, GoneRecord, HistoryRecord};
+use crate::wire::meta::v1::{Absence, ByIdRecord, CurrentRecord, Entry, EntryKind, EntryPath, FolderSums, GoneRecord, HistoryRecord};
 use prost::Message;
 
 /// Whether history reaches back to an instant; the horizon if it does not.
@@ -39,15 +39,34 @@ fn superseded(history: &mut LastRow<'_>, parent: EntryId, name: &str, at: u64) -
     Ok(record.was.filter(|was| was.changed_at <= at))
 }
 
-/// The members of a folder in byte order of names, from behind `after` on.
-pub(super) fn members<'a>(
-    state: &'a dyn ReadState,
-    folder: EntryId,
-    after: &str,
-    at: u64,
-) -> impl Iterator<Item = Result<(String, CurrentRecord), StateError>> + use<'a> {
+/// Members of a folder in byte order of names.
+pub(super) type Members<'a> = Box<dyn Iterator<Item = Result<(String, CurrentRecord), StateError>> + 'a>;
+
+/// The members of a folder as they were, from behind `after` on; at 0: as they are.
+pub(super) fn members<'a>(state: &'a dyn ReadState, folder: EntryId, after: &str, at: u64) -> Members<'a> {
+    match as_now(state, folder, at) {
+        Err(error) => Box::new(std::iter::once(Err(error))),
+        Ok(Some(_)) => members_now(state, folder, after, 0),
+        Ok(None) => changed_members(state, folder, after, at),
+    }
+}
+
+/// The sums of a folder if nothing at or below it has changed since an instant, so that its members then are those of now.
+pub(super) fn as_now(state: &dyn ReadState, folder: EntryId, at: u64) -> Result<Option<FolderSums>, StateError> {
+    let sums = read::get(state, &SumsKey { folder })?.unwrap_or_default();
+    Ok((at == 0 || sums.changed_at <= at).then_some(sums))
+}
+
+/// The members of a folder from behind `after` on, but for so many.
+pub(super) fn members_now<'a>(state: &'a dyn ReadState, folder: EntryId, after: &str, passed: usize) -> Members<'a> {
+    let rows = read::rows_after_skipping(state, &[&folder], &CurrentKey::new(folder, after), passed);
+    Box::new(rows.map(|row| row.map(|(key, current)| (key.name.0, current))))
+}
+
+/// The members that a folder had which has changed since.
+fn changed_members<'a>(state: &'a dyn ReadState, folder: EntryId, after: &str, at: u64) -> Members<'a> {
     let mut history = state.last_rows(HistoryKey::FAMILY);
-    names(state, folder, after).filter_map(move |row| match row {
+    Box::new(names(state, folder, after).filter_map(move |row| match row {
         Err(error) => Some(Err(error)),
         Ok((name, Row::Current(current))) if current.changed_at <= at => Some(Ok((name, current))),
         Ok((_, Row::Gone(gone))) if gone.since <= at => None,
@@ -55,7 +74,7 @@ pub(super) fn members<'a>(
             Ok(was) => was.map(|was| Ok((name, was))),
             Err(error) => Some(Err(error)),
         },
-    })
+    }))
 }
 
 /// What a name is now.

@@ -5,16 +5,25 @@
 
 use skep_placement::ids::EntryId;
 
+use super::past::Members;
 use super::{Found, look_up_folder, not_a_folder, page, past};
 use crate::keys::CurrentKey;
 use crate::state::{entry, read};
 use crate::store::{ReadState, StateError};
 use crate::wire::meta::v1::{CurrentRecord, EntryKind, WalkEntry, WalkPage, WalkQuery};
 
-/// A folder whose members are being walked, and the name of the last one.
-struct Open {
+/// A folder whose members are being walked.
+struct Open<'a> {
     folder: EntryId,
+    /// The name of the last one seen.
     after: String,
+    left: Members<'a>,
+}
+
+impl<'a> Open<'a> {
+    fn new(state: &'a dyn ReadState, folder: EntryId, after: &str, at: u64) -> Self {
+        Self { folder, after: after.to_owned(), left: past::members(state, folder, after, at) }
+    }
 }
 
 pub(super) fn walk(state: &dyn ReadState, query: &WalkQuery) -> Result<Found, StateError> {
@@ -29,7 +38,7 @@ pub(super) fn walk(state: &dyn ReadState, query: &WalkQuery) -> Result<Found, St
     let mut open = resume(state, folder.entry, query)?;
     let mut answer = WalkPage::default();
     while let Some(mut here) = open.pop() {
-        let Some((name, current)) = next(state, &here, query.at)? else { continue };
+        let Some((name, current)) = here.left.next().transpose()? else { continue };
         if answer.entries.len() == limit {
             answer.more = true;
             break;
@@ -40,28 +49,19 @@ pub(super) fn walk(state: &dyn ReadState, query: &WalkQuery) -> Result<Found, St
         open.push(here);
         answer.entries.push(WalkEntry { names: open.iter().map(|open| open.after.clone()).collect(), entry: Some(shown) });
         if let Some(folder) = folder_of(&current)? {
-            open.push(Open { folder, after: String::new() });
+            open.push(Open::new(state, folder, "", query.at));
         }
     }
     Ok(Found::Walk(answer))
 }
 
-/// The member behind the last one.
-fn next(state: &dyn ReadState, here: &Open, at: u64) -> Result<Option<(String, CurrentRecord)>, StateError> {
-    if at != 0 {
-        return past::members(state, here.folder, &here.after, at).next().transpose();
-    }
-    let row = read::rows_after::<CurrentKey>(state, &[&here.folder], &CurrentKey::new(here.folder, &here.after)).next().transpose()?;
-    Ok(row.map(|(key, current)| (key.name.0, current)))
-}
-
 /// The folders on the way to the last name seen, as far as they are still there.
-fn resume(state: &dyn ReadState, folder: EntryId, query: &WalkQuery) -> Result<Vec<Open>, StateError> {
+fn resume<'a>(state: &'a dyn ReadState, folder: EntryId, query: &WalkQuery) -> Result<Vec<Open<'a>>, StateError> {
     let mut open = Vec::new();
     let mut here = Some(folder);
     for name in &query.after {
         let Some(folder) = here else { return Ok(open) };
-        open.push(Open { folder, after: name.clone() });
+        open.push(Open::new(state, folder, name, query.at));
         let current =
             if query.at == 0 { read::get(state, &CurrentKey::new(folder, name))? } else { past::member(state, folder, name, query.at)? };
         here = match current {
@@ -69,7 +69,7 @@ fn resume(state: &dyn ReadState, folder: EntryId, query: &WalkQuery) -> Result<V
             None => None,
         };
     }
-    open.extend(here.map(|folder| Open { folder, after: String::new() }));
+    open.extend(here.map(|folder| Open::new(state, folder, "", query.at)));
     Ok(open)
 }
 

@@ -8,7 +8,7 @@ use super::steps::{Place, Step, step};
 use super::upkeep::{self, Keep};
 use bytes::Bytes;
 use proptest::prelude::*;
-use skep_raft::wire::meta::v1::{ContentQuery, EntryPath, ListQuery, StatQuery, answer, query};
+use skep_raft::wire::meta::v1::{ContentQuery, EntryKind, EntryPath, ListQuery, StatQuery, answer, query};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes of all versions that there ever were.
@@ -110,16 +110,32 @@ fn compare_content(
     Ok(())
 }
 
-/// Names in pages of two, and how many the answer counts; none if the path is no folder.
+/// Names in pages of two, and how many the answer counts; none if the path is no folder. Each page is found by the name before it and by the number of
+/// members before it, and members of each kind are counted.
 fn list(pair: &Pair, place: &Place, at: u64) -> Option<Vec<String>> {
-    let (mut names, mut after) = (Vec::new(), String::new());
+    let (mut names, mut after, mut folders) = (Vec::new(), String::new(), 0);
+    let ask = |asked: ListQuery| match pair.group.query(query::What::List(ListQuery {
+        path: path(&text(place)),
+        at,
+        count_total: true,
+        ..asked
+    })) {
+        answer::What::List(page) => Some(page),
+        _ => None,
+    };
     loop {
-        let asked = ListQuery { path: path(&text(place)), after, limit: 2, at, count_total: true, ..ListQuery::default() };
-        let answer::What::List(page) = pair.group.query(query::What::List(asked)) else { return None };
+        let page = ask(ListQuery { after, limit: 2, ..ListQuery::default() })?;
+        let passed = u32::try_from(names.len()).expect("few names");
+        assert_eq!(ask(ListQuery { skip: passed, limit: 2, ..ListQuery::default() }).as_ref(), Some(&page), "{passed} members passed over");
         names.extend(page.entries.iter().map(|entry| entry.name.clone()));
+        folders += page.entries.iter().filter(|entry| entry.kind() == EntryKind::Folder).count();
         after = names.last().cloned().unwrap_or_default();
         if !page.more {
             assert_eq!(page.total, names.len() as u64);
+            for (kind, members) in [(EntryKind::Folder, folders), (EntryKind::File, names.len() - folders)] {
+                let of_kind = ask(ListQuery { kind: kind.into(), limit: 1_000, ..ListQuery::default() })?;
+                assert_eq!((of_kind.total, of_kind.entries.len()), (members as u64, members), "{kind:?}");
+            }
             return Some(names);
         }
     }

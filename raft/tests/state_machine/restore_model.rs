@@ -3,7 +3,7 @@
 use super::group::{Group, code, id, path};
 use super::pair::{Pair, Tree, text, walk};
 use super::past_model::Written;
-use super::steps::{Place, step};
+use super::steps::{Place, Step, step};
 use bytes::Bytes;
 use proptest::prelude::*;
 use skep_raft::wire::meta::v1::{
@@ -176,6 +176,17 @@ fn split(tree: Plain, base: &str) -> (Plain, Plain) {
     tree.into_iter().partition(|(at, _)| at.starts_with(&base))
 }
 
+/// A group and its model after these steps, each so many seconds after the one before, and what was written.
+fn taken(steps: &[(Step, u64)]) -> Result<(Pair, Written), TestCaseError> {
+    let (mut pair, mut written) = (Pair::new(), Written::default());
+    for (step, seconds) in steps {
+        pair.group.clock += seconds * 1_000_000;
+        pair.take(step)?;
+        written.note(&pair);
+    }
+    Ok((pair, written))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
@@ -185,12 +196,7 @@ proptest! {
         pick in any::<usize>(),
         base in prop_oneof![Just(""), Just("/a"), Just("/a/b")],
     ) {
-        let (mut pair, mut written) = (Pair::new(), Written::default());
-        for (step, seconds) in &steps {
-            pair.group.clock += seconds * 1_000_000;
-            pair.take(step)?;
-            written.note(&pair);
-        }
+        let (mut pair, written) = taken(&steps)?;
         let Some((at, then)) = pair.past.get(pick % pair.past.len().max(1)).cloned() else { return Ok(()) };
         let now = pair.past.last().unwrap();
         if let Some(page) = diff(&pair.group, base, at, false) && then == now.1 {
@@ -234,12 +240,7 @@ proptest! {
         pick in any::<usize>(),
         builds in any::<u64>(),
     ) {
-        let (mut pair, mut written) = (Pair::new(), Written::default());
-        for (step, seconds) in &steps {
-            pair.group.clock += seconds * 1_000_000;
-            pair.take(step)?;
-            written.note(&pair);
-        }
+        let (mut pair, written) = taken(&steps)?;
         let Some((at, then)) = pair.past.get(pick % pair.past.len().max(1)).cloned() else { return Ok(()) };
         if marks_pruned(&pair, &diff(&pair.group, "/", at, false).unwrap())? {
             return Ok(());
