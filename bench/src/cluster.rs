@@ -178,7 +178,7 @@ impl Cluster {
         let (pid, address) = (self.side.pids.remove(place), self.side.addresses.remove(place));
         child::kill(pid, &self.binary);
         child::wait_gone(pid, &self.binary);
-        Ok(Killed { address, config: self.file.nodes[place].config.clone() })
+        Ok(Killed { place, address, config: self.file.nodes[place].config.clone() })
     }
 
     /// Starts a killed node again and waits until it says that it is ready; returns how long that took.
@@ -189,10 +189,10 @@ impl Cluster {
         let begun = Instant::now();
         let words = ["node".to_owned(), "--config".to_owned(), killed.config.display().to_string()];
         let node = child::start(&self.binary, &words, &self.folder.path().join("again.log"))?;
-        self.side.pids.push(node.id());
+        let place = killed.place;
+        self.side.pids.insert(place, node.id());
         self.own.push(node);
-        self.side.addresses.push(killed.address);
-        let place = self.side.addresses.len() - 1;
+        self.side.addresses.insert(place, killed.address);
         while let Err(fault) = self.side.get(place, "/readyz").await {
             if begun.elapsed() > START_MAX {
                 return Err(fault.at(format!("the node is not ready after {START_MAX:?}")));
@@ -206,6 +206,8 @@ impl Cluster {
 /// A node that was killed.
 #[derive(Debug)]
 pub struct Killed {
+    /// Among all nodes.
+    place: usize,
     address: Arc<Address>,
     config: PathBuf,
 }

@@ -60,6 +60,8 @@ pub struct Round {
     pub peak_resident_bytes: u64,
     /// Calls of fdatasync by the servers, if they count them.
     pub syncs: Option<f64>,
+    /// Those of the log of one node, if they count them; the mean over the nodes.
+    pub log_syncs: Option<f64>,
     /// Bytes the servers sent to devices.
     pub device_bytes: f64,
 }
@@ -91,6 +93,9 @@ pub struct Summary {
     pub peak_resident_bytes: u64,
     /// Calls of fdatasync in all rounds, if known.
     pub syncs: Option<f64>,
+    /// Units done for each sync of the log of one node, if known.
+    #[serde(default)]
+    pub units_per_log_sync: Option<f64>,
     /// Bytes sent to devices for each byte of content that was written; none for rows that write no content.
     pub write_amplification: Option<f64>,
 }
@@ -104,6 +109,7 @@ impl Summary {
         rounds.iter().for_each(|round| latencies.merge(&round.latencies));
         let sum = |of: fn(&Round) -> f64| rounds.iter().map(of).sum::<f64>();
         let logical = sum(|round| round.logical_written_bytes);
+        let log_syncs: Option<f64> = rounds.iter().map(|round| round.log_syncs).sum();
         Some(Self {
             rate: median(&rates)?,
             rate_min: *rates.first()?,
@@ -117,6 +123,7 @@ impl Summary {
             generator_cpu_seconds: sum(|round| round.generator_cpu_seconds),
             peak_resident_bytes: rounds.iter().map(|round| round.peak_resident_bytes).max()?,
             syncs: rounds.iter().map(|round| round.syncs).sum(),
+            units_per_log_sync: log_syncs.filter(|syncs| *syncs > 0.0).map(|syncs| sum(|round| round.units) / syncs),
             write_amplification: (logical > 0.0).then(|| sum(|round| round.device_bytes) / logical),
         })
     }
@@ -138,7 +145,7 @@ mod tests {
     fn round(units: f64, millis: &[u64]) -> Round {
         let mut latencies = Latencies::default();
         millis.iter().for_each(|millis| latencies.record(Duration::from_millis(*millis)));
-        Round { latencies, units, seconds: 2.0, syncs: Some(3.0), ..Round::default() }
+        Round { latencies, units, seconds: 2.0, syncs: Some(3.0), log_syncs: Some(1.0), ..Round::default() }
     }
 
     #[test]
@@ -154,6 +161,7 @@ mod tests {
         let summary = Summary::of(&rounds).unwrap();
         assert_eq!((summary.rate, summary.rate_min, summary.rate_max), (10.0, 5.0, 15.0));
         assert_eq!((summary.requests, summary.syncs, summary.write_amplification), (7, Some(9.0), None));
+        assert_eq!(summary.units_per_log_sync, Some(20.0));
         assert!((summary.p50_ms - 2.0).abs() < 0.01 && (summary.p999_ms - 100.0).abs() < 0.1, "{summary:?}");
         assert_eq!(Summary::of(&[]), None);
     }

@@ -100,6 +100,7 @@ impl RowResult {
             Some(Aim::PercentOfLimit(_)) => self.percent_of_limit(SKEP),
             Some(Aim::TimesOfBase(_)) => self.percent_of_base().map(|percent| 100.0 / percent.max(1e-9)),
             Some(Aim::RateAtLeast(_)) => summary.map(|summary| summary.rate),
+            Some(Aim::PerLogSyncAbove(_)) => summary.and_then(|summary| summary.units_per_log_sync),
             Some(Aim::P99Below(_)) => summary.map(|summary| summary.p99_ms),
             Some(Aim::Below(_)) => self.value,
         };
@@ -108,6 +109,7 @@ impl RowResult {
             Aim::PercentOfLimit(least) => (format!("≥ {least:.0} %"), found >= least),
             Aim::TimesOfBase(most) => (format!("≤ {most} × base"), found <= most),
             Aim::RateAtLeast(least) => (format!("≥ {least:.0}/s"), found >= least),
+            Aim::PerLogSyncAbove(least) => (format!("> {least:.0} a log sync, {found:.1}"), found > least),
             Aim::P99Below(most) => (format!("p99 < {most:.0} ms"), found < most),
             Aim::Below(most) if self.unit == Unit::Memory => (format!("< {:.0} MiB", most / 1_048_576.0), found < most),
             Aim::Below(most) => (format!("< {most:.0} s"), found < most),
@@ -131,7 +133,8 @@ pub(crate) mod tests {
     pub(crate) fn summary(rate: f64) -> Summary {
         let mut latencies = Latencies::default();
         latencies.record(std::time::Duration::from_millis(4));
-        Summary::of(&[Round { latencies, units: rate, seconds: 1.0, syncs: Some(9.0), ..Round::default() }]).unwrap()
+        let (syncs, log_syncs) = (Some(9.0), Some(50.0));
+        Summary::of(&[Round { latencies, units: rate, seconds: 1.0, syncs, log_syncs, ..Round::default() }]).unwrap()
     }
 
     pub(crate) fn result(ours: f64, limit: f64) -> RowResult {
@@ -161,6 +164,8 @@ pub(crate) mod tests {
         assert_eq!(judged(Aim::PercentOfLimit(40.0)), ("≥ 40 %".into(), true));
         assert_eq!(judged(Aim::RateAtLeast(300.0)), ("≥ 300/s".into(), true));
         assert!(!judged(Aim::P99Below(4.0)).1);
+        assert_eq!(judged(Aim::PerLogSyncAbove(7.0)), ("> 7 a log sync, 8.0".into(), true));
+        assert!(!judged(Aim::PerLogSyncAbove(8.0)).1);
         for (base, met) in [(500.0, true), (800.0, false)] {
             let mut row = result(400.0, 1_000.0);
             row.sides.push(SideResult { name: BASE.to_owned(), summary: summary(base) });

@@ -90,6 +90,8 @@ pub enum Aim {
     TimesOfBase(f64),
     /// Units a second.
     RateAtLeast(f64),
+    /// Units for each sync of one node's log, more than.
+    PerLogSyncAbove(f64),
     /// Milliseconds at the 99th percentile.
     P99Below(f64),
     /// Bytes or seconds.
@@ -147,7 +149,7 @@ impl Row {
             Work::IdleMemory => format!("{setting}/memory/idle"),
             Work::LoadedMemory => format!("{setting}/memory/loaded"),
             Work::TakeOver => format!("{setting}/recovery/take-over"),
-            Work::Restart => format!("{setting}/recovery/restart"),
+            Work::Restart { .. } | Work::MemoryWith { .. } => format!("{setting}/{}", self.work),
             Work::Restore { .. } => format!("{setting}/{}", self.work),
             _requests => format!("{setting}/{}/c{clients}", self.work),
         }

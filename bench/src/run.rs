@@ -31,7 +31,7 @@ pub fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
     }
     options.parent.map_or(Ok(()), end_with)?;
     let _own = work_folder::take(&options.dir)?;
-    work_folder::check_room(&options.dir)?;
+    work_folder::check_room(&options.dir, options.rows.is_none())?;
     let machine = Machine::look(&options.dir)?;
     // One thread: what is not the generator's is the servers'. The kernel ends children with the thread that started them: this one.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -10,6 +10,7 @@ use crate::fault::Fault;
 use crate::http_client::{Address, Connection, SendBody, Take};
 use crate::processes;
 use crate::protocol::{Operation, Protocol, Speaker};
+use crate::workload::as_f64;
 
 /// A node that is up must carry out a request within this after another was killed.
 pub const TAKE_OVER_MAX: Duration = Duration::from_secs(10);
@@ -37,22 +38,25 @@ impl Side {
         Connection::new(Arc::clone(&self.addresses[client % self.addresses.len()]))
     }
 
-    /// Counters in `/metrics` that together count calls of fdatasync.
-    fn sync_counters(&self) -> &'static [&'static str] {
+    /// Counters in `/metrics` of calls of fdatasync: of logs, and of contents.
+    fn sync_counters(&self) -> Option<(&'static str, &'static str)> {
         match self.speaker.protocol() {
-            Protocol::Skep => &["skep_log_syncs_total", "skep_device_fsyncs_total"],
-            Protocol::Limit => &["limit_syncs_total"],
-            Protocol::WebDav { .. } | Protocol::S3(_) => &[],
+            Protocol::Skep => Some(("skep_log_syncs_total", "skep_device_fsyncs_total")),
+            // It tells them together.
+            Protocol::Limit => Some(("", "limit_syncs_total")),
+            Protocol::WebDav { .. } | Protocol::S3(_) => None,
         }
     }
 
     /// Calls of fdatasync by all nodes since they started; `None` if they do not count them.
-    pub async fn syncs(&self) -> Option<f64> {
-        let names = self.sync_counters();
-        let mut sum = (!names.is_empty()).then_some(0.0)?;
+    pub async fn syncs(&self) -> Option<Syncs> {
+        let (logs, contents) = self.sync_counters()?;
+        let mut sum = Syncs::default();
         for node in 0..self.addresses.len() {
             let text = self.get(node, "/metrics").await.ok()?;
-            sum += names.iter().filter_map(|name| counter(&text, name)).sum::<f64>();
+            let of_log = counter(&text, logs).unwrap_or(0.0);
+            sum.each_log += of_log / as_f64(u64::try_from(self.addresses.len()).ok()?);
+            sum.all += of_log + counter(&text, contents).unwrap_or(0.0);
         }
         Some(sum)
     }
@@ -122,6 +126,15 @@ impl Side {
     pub fn resident_bytes(&self) -> u64 {
         processes::resident_bytes(&self.pids)
     }
+}
+
+/// Calls of fdatasync.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Syncs {
+    /// By all nodes.
+    pub all: f64,
+    /// Of the log, by a node in the middle of all; 0 where that is not told apart.
+    pub each_log: f64,
 }
 
 /// The sum of a counter over its labels in Prometheus' text.

@@ -10,8 +10,10 @@ use crate::fault::Fault;
 
 /// What folders of clusters begin with.
 const PREFIX: &str = "skep-bench-";
-/// What must be free on its file system.
+/// What must be free on its file system for a few rows.
 const FREE_BYTES_MIN: u64 = 20 << 30;
+/// And for a run of all: nothing is given back before a cluster ends, and nodes refuse writes below a twentieth of the disk.
+const FREE_BYTES_MIN_OF_ALL: u64 = 60 << 30;
 
 /// Makes the folder this run's until the file is dropped.
 ///
@@ -36,13 +38,14 @@ pub fn take(folder: &Path) -> Result<File, Fault> {
 ///
 /// # Errors
 /// If there is not.
-pub fn check_room(folder: &Path) -> Result<(), Fault> {
+pub fn check_room(folder: &Path, all_rows: bool) -> Result<(), Fault> {
     let cannot = |error: &dyn std::fmt::Display| Fault::io("look at", folder.display(), error);
     let stat = rustix::fs::statvfs(folder).map_err(|error| cannot(&error))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    if free < FREE_BYTES_MIN {
-        let why = format!("{} GiB are free in {}, {} are wanted", free >> 30, folder.display(), FREE_BYTES_MIN >> 30);
-        return Err(Fault::new(why).advise("Choose another folder with --dir"));
+    let wanted = if all_rows { FREE_BYTES_MIN_OF_ALL } else { FREE_BYTES_MIN };
+    if free < wanted {
+        let why = format!("{} GiB are free in {}, {} are wanted", free >> 30, folder.display(), wanted >> 30);
+        return Err(Fault::new(why).advise("Choose another folder with --dir, or a few rows with --rows"));
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use futures_util::future::try_join_all;
 
-pub use data::{Data, prepare};
+pub use data::{Data, list_whole, prepare};
 use meter::Meter;
 pub(crate) use restore::restore;
 use steps::Steps;

@@ -110,8 +110,16 @@ pub enum Work {
     LoadedMemory,
     /// From the kill of a node until all others have written and read.
     TakeOver,
+    /// Peak memory of a node while a folder of so many files is there and read once; if it is made for this row, also while it is made.
+    MemoryWith {
+        /// Entries of the folder.
+        entries: u64,
+    },
     /// From the new start of a killed node until it is ready.
-    Restart,
+    Restart {
+        /// Entries of a folder that is there; 0: only what other rows have made.
+        entries: u64,
+    },
 }
 
 /// What goes from one datasource to another: a folder of files, or one file.
@@ -137,8 +145,8 @@ impl Work {
             Self::Range { .. } => Unit::Bytes,
             Self::CreateFiles(_) | Self::Batch(_) | Self::Changes(_) | Self::CopyAcross(_) | Self::MoveAcross(_) => Unit::Entries,
             Self::List { .. } | Self::ListAt { .. } | Self::ListNow { .. } => Unit::Entries,
-            Self::IdleMemory | Self::LoadedMemory => Unit::Memory,
-            Self::TakeOver | Self::Restart | Self::Restore { .. } => Unit::Seconds,
+            Self::IdleMemory | Self::LoadedMemory | Self::MemoryWith { .. } => Unit::Memory,
+            Self::TakeOver | Self::Restart { .. } | Self::Restore { .. } => Unit::Seconds,
             _each_request => Unit::Requests,
         }
     }
@@ -211,7 +219,9 @@ impl fmt::Display for Work {
             Self::IdleMemory => f.write_str("memory/idle"),
             Self::LoadedMemory => f.write_str("memory/loaded"),
             Self::TakeOver => f.write_str("recovery/take-over"),
-            Self::Restart => f.write_str("recovery/restart"),
+            Self::MemoryWith { entries } => write!(f, "memory/of-{entries}-files"),
+            Self::Restart { entries: 0 } => f.write_str("recovery/restart"),
+            Self::Restart { entries } => write!(f, "recovery/restart-of-{entries}-files"),
         }
     }
 }

@@ -11,11 +11,12 @@ use crate::limit::cluster::LimitCluster;
 use crate::measure::{Round, Summary};
 use crate::output;
 use crate::peer;
+use crate::processes;
 use crate::results::{BASE, RowResult, SKEP, SideResult};
 use crate::row::{Family, Row, Work};
 use crate::side::{Side, TAKE_OVER_MAX};
 use crate::table::amount;
-use crate::workload::{Data, as_f64, can_drop_page_cache, prepare, restore, round};
+use crate::workload::{Data, as_f64, can_drop_page_cache, list_whole, prepare, restore, round};
 
 /// Nobody asks a node anything for so long before its idle memory is read.
 const IDLE: Duration = Duration::from_secs(3);
@@ -145,7 +146,16 @@ impl<'a> Stage<'a> {
                 result.value = self.killed.as_ref().map(|(_, took)| took.as_secs_f64());
                 Ok(())
             }
-            Work::Restart => self.restart(result).await,
+            Work::MemoryWith { entries } => {
+                let side = self.skep.side();
+                processes::reset_peaks(&side.pids);
+                let data = self.data.first_mut().ok_or_else(|| Fault::new("the stage has no sides"))?;
+                prepare(&side, row, data).await?;
+                list_whole(&side, entries).await?;
+                result.value = Some(as_f64(processes::peak_resident_bytes(&side.pids)));
+                Ok(())
+            }
+            Work::Restart { .. } => self.restart(row, result).await,
             Work::Restore { entries } => {
                 result.value = Some(restore(&self.skep.side(), entries).await?.as_secs_f64());
                 Ok(())
@@ -158,8 +168,18 @@ impl<'a> Stage<'a> {
         }
     }
 
-    async fn restart(&mut self, result: &mut RowResult) -> Result<(), Fault> {
-        let (killed, _took) = self.killed.take().ok_or_else(|| Fault::new("no node was killed"))?;
+    async fn restart(&mut self, row: &Row, result: &mut RowResult) -> Result<(), Fault> {
+        let killed = match self.killed.take() {
+            Some((killed, _took)) => killed,
+            None => {
+                // An earlier row has started the one that was killed.
+                let data = self.data.first_mut().ok_or_else(|| Fault::new("the stage has no sides"))?;
+                prepare(&self.skep.side(), row, data).await?;
+                let killed = self.skep.kill_leader().await?;
+                self.skep.side().wait_serving(4, TAKE_OVER_MAX).await?;
+                killed
+            }
+        };
         let ready = self.skep.restart(killed).await?;
         // Ready is not enough: it must also serve.
         let serving = self.skep.side().wait_serving(3, TAKE_OVER_MAX).await?;

@@ -8,7 +8,7 @@ use futures_util::future::try_join_all;
 use super::history_data::{self, HistoryData};
 use crate::content::Content;
 use crate::fault::Fault;
-use crate::protocol::{Operation, Protocol, file_of};
+use crate::protocol::{Operation, Page, Protocol, file_of};
 use crate::row::{Row, Work};
 use crate::side::Side;
 
@@ -19,6 +19,8 @@ const SET_BYTES: u64 = 128 << 20;
 const SET_FILES_MAX: u64 = 2_000;
 /// Sets of files that 16 clients read at once have as many.
 const SET_FILES_MIN: u64 = 16;
+/// Entries listed in one request.
+const PAGE: u64 = 1_000;
 /// Entries made in one request.
 const ENTRIES_PER_REQUEST: usize = 100;
 
@@ -68,7 +70,11 @@ pub async fn prepare(side: &Side, row: &Row, data: &mut Data) -> Result<(), Faul
     match row.work {
         Work::Get { size, .. } | Work::Range { size, .. } | Work::Copy(size) | Work::Mixed(size) => prepare_set(side, size, data).await,
         Work::Stat => prepare_set(side, 4 << 10, data).await,
-        Work::List { entries, .. } | Work::RenameFolder { entries } => prepare_folder(side, entries, data).await,
+        Work::List { entries, .. } | Work::RenameFolder { entries } | Work::MemoryWith { entries } => {
+            prepare_folder(side, entries, data).await
+        }
+        Work::Restart { entries: 0 } => Ok(()),
+        Work::Restart { entries } => prepare_folder(side, entries, data).await,
         _others => history_data::prepare(side, row.work, &mut data.history).await,
     }
 }
@@ -99,6 +105,16 @@ async fn prepare_folder(side: &Side, entries: u64, data: &mut Data) -> Result<()
         make_files(side, (0..entries).map(|number| format!("{folder}/{}", file_of(number))).collect()).await?;
     }
     Ok(())
+}
+
+/// Lists a folder of so many files from its first page to its last.
+///
+/// # Errors
+/// The first request that failed.
+pub async fn list_whole(side: &Side, entries: u64) -> Result<(), Fault> {
+    let page = |offset| Page { offset, limit: PAGE.min(entries - offset), step: 1 };
+    let pages = (0..entries).step_by(usize::try_from(PAGE).unwrap_or(usize::MAX));
+    all(side, pages.map(|offset| Operation::List(folder_of(entries), page(offset))).collect()).await
 }
 
 /// Makes empty files.

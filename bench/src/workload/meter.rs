@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use super::as_f64;
 use crate::measure::Round;
 use crate::processes::{self, Counters};
-use crate::side::Side;
+use crate::side::{Side, Syncs};
 
 /// A measurement that has begun.
 #[derive(Debug)]
 pub(super) struct Meter {
-    syncs: Option<f64>,
+    syncs: Option<Syncs>,
     servers: Counters,
     own: Counters,
     begun: Instant,
@@ -35,13 +35,15 @@ impl Meter {
         let seconds = self.begun.elapsed().as_secs_f64();
         let servers = processes::counters(&side.pids) - self.servers;
         let own = processes::counters(&[std::process::id()]) - self.own;
-        let syncs = side.syncs().await;
+        let syncs = side.syncs().await.zip(self.syncs);
+        let during = |of: fn(Syncs) -> f64| syncs.map(|(after, before)| (of(after) - of(before)).max(0.0));
         Round {
             seconds,
             server_cpu_seconds: servers.cpu_seconds,
             generator_cpu_seconds: own.cpu_seconds,
             peak_resident_bytes: processes::peak_resident_bytes(&side.pids),
-            syncs: syncs.zip(self.syncs).map(|(after, before)| (after - before).max(0.0)),
+            syncs: during(|syncs| syncs.all),
+            log_syncs: during(|syncs| syncs.each_log),
             device_bytes: as_f64(servers.written_bytes),
             ..Round::default()
         }

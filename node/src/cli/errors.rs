@@ -38,6 +38,11 @@ impl CliError {
         Self { sentence: sentence.into(), exit_code: UNREACHABLE }
     }
 
+    /// The same with something more that the person should know.
+    pub(super) fn adding(self, more: &str) -> Self {
+        Self { sentence: format!("{}; {more}", self.sentence), ..self }
+    }
+
     pub(super) fn exit_code(&self) -> u8 {
         self.exit_code
     }

@@ -1,6 +1,6 @@
 //! `skep restore`: a file or folder as it was.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Args;
@@ -25,6 +25,8 @@ Examples:
 const LIMIT: Duration = Duration::from_secs(60);
 /// How often a job is asked how far it is.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// How long a node that does not answer is asked on how far a job is.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Brings a file or folder back to an instant.
 #[derive(Debug, Args)]
@@ -75,12 +77,25 @@ pub(super) fn run(arguments: &RestoreArguments) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Waits until a job has ended, under a bar, and gives what it says it did.
+/// Waits until a job has ended, under a bar, and gives what it says it did. The job does not need the node that is asked.
 async fn follow(admin: &Admin, job: &Bytes) -> Result<String, CliError> {
     let bar = output::progress_of_thousand();
+    let mut heard = Instant::now();
     loop {
         let asked = JobProgressRequest { job: job.clone() };
-        let seen = admin.ask(async |calls| calls.job_progress(asked).await).await?;
+        let seen = match admin.ask(async |calls| calls.job_progress(asked).await).await {
+            Ok(seen) => seen,
+            Err(error) if heard.elapsed() > SILENCE_MAX => {
+                let id = uuid(job);
+                return Err(error.adding(&format!("the job {id} goes on without it: `skep status` at any node lists it")));
+            }
+            Err(error) => {
+                bar.set_message(format!("no word of the job for {} s ({error})", heard.elapsed().as_secs()));
+                tokio::time::sleep(LOOK_EVERY).await;
+                continue;
+            }
+        };
+        heard = Instant::now();
         bar.set_position(seen.permille);
         bar.set_message(seen.message.clone());
         let failed = match seen.stage() {
