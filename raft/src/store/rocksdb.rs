@@ -14,8 +14,8 @@ use bytes::Bytes;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ChecksumType, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBRawIteratorWithThreadMode, Env, ErrorKind, FlushOptions, Options, ReadOptions, ReadTier, WriteBatch, WriteBufferManager,
-    WriteOptions, properties,
+    DBRawIteratorWithThreadMode, Env, ErrorKind, FlushOptions, LruCacheOptions, Options, ReadOptions, ReadTier, WriteBatch,
+    WriteBufferManager, WriteOptions, properties,
 };
 
 use self::owned_snapshot::OwnedSnapshot;
@@ -29,6 +29,15 @@ pub struct RocksShared {
     env: Env,
     background_jobs: i32,
 }
+
+/// Of one family; all of a node's are bounded together.
+const WRITE_BUFFER_BYTES: usize = 16 << 20;
+/// Of a write buffer, for its filter: some 20 bits a key.
+const MEMTABLE_FILTER_RATIO: f64 = 0.01;
+/// A part of the cache is not smaller.
+const CACHE_SHARD_BYTES_MIN: usize = 32 << 20;
+/// And there are not more.
+const CACHE_SHARDS_MAX: usize = 64;
 
 /// Sizes of what all stores of a node share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +56,13 @@ impl Default for RocksOptions {
     }
 }
 
+/// Into how many parts the cache is divided, as a power of two. Write buffers are counted in it by entries of 256 KiB that fall on parts by chance: of RocksDB's own
+/// choice, parts of 2 MiB, some are full of them, and what belongs there is read and decompressed each time.
+fn shard_bits(cache_bytes: usize) -> i32 {
+    let shards = (cache_bytes / CACHE_SHARD_BYTES_MIN).clamp(1, CACHE_SHARDS_MAX);
+    i32::try_from(shards.ilog2()).expect("the logarithm of a small number")
+}
+
 impl fmt::Debug for RocksShared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RocksShared").field("write_buffer_bytes", &self.write_buffers.get_usage()).finish_non_exhaustive()
@@ -59,7 +75,10 @@ impl RocksShared {
     /// # Errors
     /// The environment of the storage cannot be made.
     pub fn new(options: RocksOptions) -> Result<Self, StateError> {
-        let cache = Cache::new_lru_cache(options.block_cache_bytes);
+        let mut cache = LruCacheOptions::default();
+        cache.set_capacity(options.block_cache_bytes);
+        cache.set_num_shard_bits(shard_bits(options.block_cache_bytes));
+        let cache = Cache::new_lru_cache_opts(&cache);
         let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(options.write_buffer_bytes, false, cache.clone());
         let mut env = Env::new().map_err(failed)?;
         let background_jobs = i32::from(options.background_threads.max(2));
@@ -101,10 +120,15 @@ impl RocksShared {
         blocks.set_format_version(5);
         let mut options = Options::default();
         options.set_block_based_table_factory(&blocks);
-        options.set_write_buffer_size(16 << 20);
+        options.set_write_buffer_size(WRITE_BUFFER_BYTES);
         options.set_level_compaction_dynamic_level_bytes(true);
         options.set_compression_type(DBCompressionType::Lz4);
         options.set_bottommost_compression_type(DBCompressionType::Zstd);
+        if matches!(family, Family::Tree | Family::Data) {
+            // What is made anew is looked for first: most reads of a commit find nothing.
+            options.set_memtable_whole_key_filtering(true);
+            options.set_memtable_prefix_bloom_ratio(MEMTABLE_FILTER_RATIO);
+        }
         if family == Family::Inline {
             // Bytes that people sent: moved by compactions as little as can be.
             options.set_enable_blob_files(true);

@@ -66,8 +66,8 @@ fn with_assertions(words: &str) -> Vec<String> {
     let mut arguments: Vec<String> = words.split(' ').map(str::to_owned).collect();
     arguments.extend(["--features".to_owned(), TEST_FEATURES.to_owned()]);
     for name in ASSERTING {
-        // They are compiled anew for the assertions anyway; at a low level that takes a third of the time.
-        for setting in ["debug-assertions=true", "opt-level=1"] {
+        // They are compiled anew for the assertions anyway; at a low level and in many pieces that takes a third of the time.
+        for setting in ["debug-assertions=true", "opt-level=1", "codegen-units=16"] {
             arguments.extend(["--config".to_owned(), format!("profile.release.package.{name}.{setting}")]);
         }
     }

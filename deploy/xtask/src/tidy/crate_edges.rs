@@ -4,8 +4,9 @@ use super::{Finding, SourceFile};
 use toml::{Table, Value};
 
 /// A crate of ours and all of ours that it may depend on.
-const EDGES: [(&str, &[&str]); 8] = [
+const EDGES: [(&str, &[&str]); 9] = [
     ("skep-placement", &[]),
+    ("base2histogram", &[]),
     ("skep-raft", &["skep-placement"]),
     ("skep-api", &["skep-raft", "skep-placement"]),
     ("skep", &["skep-api", "skep-raft", "skep-placement"]),
