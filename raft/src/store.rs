@@ -116,7 +116,7 @@ pub trait StateStore: Send + Sync {
 /// What one entry changes: at most one new value, or a deletion, for each key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    rows: BTreeMap<(Family, Bytes), Option<Bytes>>,
+    families: PerFamily<BTreeMap<Bytes, Option<Bytes>>>,
 }
 
 impl Changes {
@@ -128,37 +128,81 @@ impl Changes {
 
     /// Sets a key; a later call for the same key counts.
     pub fn put(&mut self, family: Family, key: Bytes, value: Bytes) {
-        self.rows.insert((family, key), Some(value));
+        self.set(family, key, Some(value));
     }
 
     /// Deletes a key; a later call for the same key counts.
     pub fn delete(&mut self, family: Family, key: Bytes) {
-        self.rows.insert((family, key), None);
+        self.set(family, key, None);
     }
 
     /// How many keys change.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.rows.len()
+        Family::ALL.iter().map(|family| self.families.of(*family).len()).sum()
     }
 
     /// Whether nothing changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.len() == 0
     }
 
     /// The changes in the order of family and key; `None` is a deletion.
     pub fn iter(&self) -> impl Iterator<Item = (Family, &Bytes, Option<&Bytes>)> {
-        self.rows.iter().map(|((family, key), value)| (*family, key, value.as_ref()))
+        Family::ALL.into_iter().flat_map(|family| self.of(family).iter().map(move |(key, value)| (family, key, value.as_ref())))
     }
 
-    pub(crate) fn rows(&self) -> &BTreeMap<(Family, Bytes), Option<Bytes>> {
-        &self.rows
+    /// Sets or deletes a key. Gives what it was changed to before.
+    pub(crate) fn set(&mut self, family: Family, key: Bytes, value: Option<Bytes>) -> Option<Option<Bytes>> {
+        self.families.of_mut(family).insert(key, value)
     }
 
-    pub(crate) fn rows_mut(&mut self) -> &mut BTreeMap<(Family, Bytes), Option<Bytes>> {
-        &mut self.rows
+    /// Forgets the change of a key.
+    pub(crate) fn forget(&mut self, family: Family, key: &[u8]) {
+        self.families.of_mut(family).remove(key);
+    }
+
+    /// The changes of one family in the order of keys.
+    pub(crate) fn of(&self, family: Family) -> &BTreeMap<Bytes, Option<Bytes>> {
+        self.families.of(family)
+    }
+}
+
+/// One of something for each family.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PerFamily<T>([T; Family::ALL.len()]);
+
+impl<T> PerFamily<T> {
+    pub(crate) fn of(&self, family: Family) -> &T {
+        let [meta, tree, data, inline] = &self.0;
+        match family {
+            Family::Meta => meta,
+            Family::Tree => tree,
+            Family::Data => data,
+            Family::Inline => inline,
+        }
+    }
+
+    pub(crate) fn of_mut(&mut self, family: Family) -> &mut T {
+        let [meta, tree, data, inline] = &mut self.0;
+        match family {
+            Family::Meta => meta,
+            Family::Tree => tree,
+            Family::Data => data,
+            Family::Inline => inline,
+        }
+    }
+}
+
+/// Whether a key can lie between two bounds.
+pub(crate) fn is_some_between(start: Bound<&[u8]>, end: Bound<&[u8]>) -> bool {
+    match (start, end) {
+        (Bound::Included(start), Bound::Included(end)) => start <= end,
+        (Bound::Included(start) | Bound::Excluded(start), Bound::Excluded(end)) | (Bound::Excluded(start), Bound::Included(end)) => {
+            start < end
+        }
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => true,
     }
 }
 

@@ -117,20 +117,26 @@ async fn create_at_once(caller: &Caller, message: &CreateNodesRequest) -> Result
     let mut places: Vec<Place> = Vec::with_capacity(message.nodes.len());
     for sent in &message.nodes {
         let path: UserPath = sent.path.parse()?;
-        let step = match sent.kind.as_deref() {
+        let (step, place) = match sent.kind.as_deref() {
             Some("COLLECTION") => {
-                Step::CreateFolder { at: caller.at::<WriteTree>(&path)?, recursive: message.recursive, mtime: micros(sent.mtime) }
+                let at = caller.at::<WriteTree>(&path)?;
+                let place = at.subject().clone();
+                (Step::CreateFolder { at, recursive: message.recursive, mtime: micros(sent.mtime) }, place)
             }
-            Some("LEAF") => Step::PutFile {
-                at: caller.at::<WriteContent>(&path)?,
-                bytes: Bytes::from(contents_of(sent)),
-                mtime: micros(sent.mtime),
-                recursive: message.recursive,
-                condition: Some(Precondition { must_not_exist: true, ..Precondition::default() }),
-            },
+            Some("LEAF") => {
+                let at = caller.at::<WriteContent>(&path)?;
+                let place = at.subject().clone();
+                let step = Step::PutFile {
+                    at,
+                    bytes: Bytes::from(contents_of(sent)),
+                    mtime: micros(sent.mtime),
+                    recursive: message.recursive,
+                    condition: Some(Precondition { must_not_exist: true, ..Precondition::default() }),
+                };
+                (step, place)
+            }
             _ => return Ok(None),
         };
-        let place = caller.place(path)?;
         let is_large = matches!(&step, Step::PutFile { bytes, .. } if bytes.len() > skep_placement::limits::INLINE_LENGTH_BYTES_MAX);
         if is_large || places.first().is_some_and(|first| first.datasource() != place.datasource()) {
             return Ok(None);

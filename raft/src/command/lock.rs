@@ -48,9 +48,9 @@ pub(super) fn set(transaction: &mut Transaction<'_>, command: &SetLock) -> Resul
         let detail = format!("{} locks on one entry are as many as there can be", here.len());
         return Err(refuse(RejectionCode::LimitReached, detail));
     }
-    if transaction.totals()?.locks >= limit() {
+    if transaction.totals().locks >= limit() {
         sweep(transaction, limits::PAGE_MAX)?;
-        let locks = transaction.totals()?.locks;
+        let locks = transaction.totals().locks;
         if locks >= limit() {
             let detail = format!("the datasource has {locks} locks, its limit: give locks back that are not needed");
             return Err(refuse(RejectionCode::LimitReached, detail));
@@ -141,7 +141,7 @@ fn same_lock(transaction: &Transaction<'_>, here: &[Held], key: &LockKey, comman
 
 /// A live lock that the new one cannot stand beside.
 fn conflict(transaction: &Transaction<'_>, located: &Located, command: &SetLock) -> Result<Option<Held>, StateError> {
-    if transaction.totals()?.locks == 0 {
+    if transaction.totals().locks == 0 {
         return Ok(None);
     }
     let stamp = transaction.stamp();

@@ -3,14 +3,14 @@
 use skep_placement::ids::{EntryId, VersionId};
 
 use super::prune;
-use crate::keys::{Descending, VersionByIdKey, VersionKey};
+use crate::keys::{ByIdKey, Descending, VersionByIdKey, VersionKey};
 use crate::state::feed::{self, Told};
 use crate::state::path::Located;
 use crate::state::rejection::{Stop, id, invalid, refuse, text};
 use crate::state::transaction::Transaction;
 use crate::state::tree::{self, Parents, Target, Weight};
 use crate::state::{content, entry, limits, precondition};
-use crate::wire::meta::v1::{Change, ChangeKind, CurrentRecord, Done, EntryKind, PutFile, RejectionCode, VersionRecord};
+use crate::wire::meta::v1::{ByIdRecord, Change, ChangeKind, CurrentRecord, Done, EntryKind, PutFile, RejectionCode, VersionRecord};
 
 /// Commits a content as the current version of a path.
 pub(super) fn put(transaction: &mut Transaction<'_>, command: &PutFile) -> Result<Done, Stop> {
@@ -70,8 +70,10 @@ pub(super) fn new_file(
     entry: EntryId,
     version: &mut VersionRecord,
 ) -> Result<Located, Stop> {
-    tree::create(transaction, entry, Some((target.folder.entry, &target.name)), EntryKind::File)?;
-    write_version(transaction, entry, version)?;
+    let record = tree::first_record(transaction, entry, Some((target.folder.entry, &target.name)), EntryKind::File)?;
+    // A file that is new has no version whose id this one could have.
+    let by_id = VersionByIdKey { entry, version: id(&version.version, "version id")? };
+    write_version(transaction, &by_id, record, version)?;
     let current = current_of(transaction, entry, version);
     tree::link(transaction, target.folder.entry, &target.name, &current);
     let chain = target.folder.chain_with_self();
@@ -87,7 +89,12 @@ pub(super) fn add_version(
     existing: &Located,
     version: &mut VersionRecord,
 ) -> Result<Located, Stop> {
-    write_version(transaction, existing.entry, version)?;
+    let by_id = VersionByIdKey { entry: existing.entry, version: id(&version.version, "version id")? };
+    if transaction.get(&by_id)?.is_some() {
+        return Err(invalid(format!("the version id {} was given out already", by_id.version)));
+    }
+    let (_key, record) = tree::by_id(transaction, existing.entry)?;
+    write_version(transaction, &by_id, record, version)?;
     let parent = target.folder.entry;
     let superseded = tree::remember(transaction, parent, &target.name, &existing.current, Change::NewVersion);
     let current = current_of(transaction, existing.entry, version);
@@ -100,21 +107,21 @@ pub(super) fn add_version(
 }
 
 /// Writes a version under the next number of its file.
-fn write_version(transaction: &mut Transaction<'_>, entry: EntryId, version: &mut VersionRecord) -> Result<(), Stop> {
-    let by_id = VersionByIdKey { entry, version: id(&version.version, "version id")? };
-    if transaction.get(&by_id)?.is_some() {
-        return Err(invalid(format!("the version id {} was given out already", by_id.version)));
-    }
-    let (key, mut record) = tree::by_id(transaction, entry)?;
-    let stamp = transaction.stamp();
+fn write_version(
+    transaction: &mut Transaction<'_>,
+    by_id: &VersionByIdKey,
+    mut record: ByIdRecord,
+    version: &mut VersionRecord,
+) -> Result<(), Stop> {
+    let (entry, stamp) = (by_id.entry, transaction.stamp());
     record.last_version += 1;
     record.rights_index = transaction.rights_index();
     version.number = record.last_version;
     if record.last_version > 1 {
         prune::wait(transaction, entry, &mut record, stamp);
     }
-    transaction.put(&key, &record);
-    transaction.put(&by_id, &version.number);
+    transaction.put(&ByIdKey { entry }, &record);
+    transaction.put(by_id, &version.number);
     transaction.put(&VersionKey { entry, number: Descending(version.number) }, version);
     transaction.count(|totals| {
         totals.versions += 1;

@@ -22,6 +22,7 @@ use crate::metrics as names;
 use crate::options::OnFatal;
 use crate::state::{GroupKind, Position, apply_batch};
 use crate::store::Changes;
+use crate::store::remembered::RememberedState;
 use crate::types::{Applied, Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::wire::meta::v1::Batch;
 
@@ -210,8 +211,9 @@ pub(crate) fn apply_entry(state: &ReplicaState, kind: GroupKind, (entry, respond
             state.commands.fetch_add(u64::try_from(batch.proposals.len()).expect("a count fits"), Ordering::Relaxed);
             state.bytes.fetch_add(bytes, Ordering::Relaxed);
             let position = Position { index, term: entry.log_id.leader_id.term };
-            let snapshot = state.snapshot();
-            let (changes, outcomes) = apply_batch(snapshot.as_ref(), kind, position, &batch).map_err(io::Error::other)?;
+            // The commands of an entry ask for the same folders, sums and sessions.
+            let state = RememberedState::over(state.snapshot());
+            let (changes, outcomes) = apply_batch(&state, kind, position, &batch).map_err(io::Error::other)?;
             (changes, Bytes::from(outcomes.encode_to_vec()))
         }
     };

@@ -137,7 +137,7 @@ pub(crate) fn delete(transaction: &mut Transaction<'_>, key: &LockKey, lock: &Lo
 
 /// Deletes the locks of an entry and of all below it, which is about to leave its place.
 pub(crate) fn delete_within(transaction: &mut Transaction<'_>, located: &Located) -> Result<(), StateError> {
-    if transaction.totals()?.locks == 0 {
+    if transaction.totals().locks == 0 {
         return Ok(());
     }
     let mut gone = on(transaction.state(), located.entry)?;
@@ -197,7 +197,7 @@ pub(crate) fn lost(fence: u64) -> Stop {
 
 /// Deep locks above; nothing if the group has no lock and nobody relies on one, which is what nearly every change finds.
 fn deep_above(transaction: &Transaction<'_>, folders: &[EntryId]) -> Result<Option<Vec<Held>>, StateError> {
-    if transaction.totals()?.locks == 0 {
+    if transaction.totals().locks == 0 {
         return Ok(None);
     }
     let mut covering = Vec::new();

@@ -8,8 +8,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use crate::store::memory::family_bounds;
-use crate::store::{Changes, Direction, Family, ReadState, Row, Rows, StateError};
+use crate::store::{Changes, Direction, Family, ReadState, Row, Rows, StateError, is_some_between};
 
 /// What a key was changed to before: nothing yet, deleted, or a value.
 type Before = Option<Option<Bytes>>;
@@ -27,9 +26,8 @@ impl<'a> Overlay<'a> {
     }
 
     pub(crate) fn set(&mut self, family: Family, key: Bytes, value: Option<Bytes>) {
-        let place = (family, key);
-        let before = self.changes.rows_mut().insert(place.clone(), value);
-        self.undo.push((place, before));
+        let before = self.changes.set(family, key.clone(), value);
+        self.undo.push(((family, key), before));
     }
 
     /// What is changed so far stays.
@@ -39,11 +37,13 @@ impl<'a> Overlay<'a> {
 
     /// Takes back what was changed since the mark.
     pub(crate) fn roll_back(&mut self) {
-        while let Some((place, before)) = self.undo.pop() {
+        while let Some(((family, key), before)) = self.undo.pop() {
             match before {
-                Some(value) => self.changes.rows_mut().insert(place, value),
-                None => self.changes.rows_mut().remove(&place),
-            };
+                Some(value) => {
+                    self.changes.set(family, key, value);
+                }
+                None => self.changes.forget(family, &key),
+            }
         }
     }
 
@@ -54,7 +54,7 @@ impl<'a> Overlay<'a> {
 
 impl ReadState for Overlay<'_> {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StateError> {
-        match self.changes.rows().get(&(family, Bytes::copy_from_slice(key))) {
+        match self.changes.of(family).get(key) {
             Some(value) => Ok(value.clone()),
             None => self.base.get(family, key),
         }
@@ -62,8 +62,10 @@ impl ReadState for Overlay<'_> {
 
     fn scan<'a>(&'a self, family: Family, start: Bound<&[u8]>, end: Bound<&[u8]>, direction: Direction) -> Rows<'a> {
         let base = self.base.scan(family, start, end, direction).peekable();
-        let Some(bounds) = family_bounds(family, start, end) else { return Box::new(base) };
-        let changed = self.changes.rows().range(bounds).map(|((_, key), value)| (key, value));
+        if !is_some_between(start, end) {
+            return Box::new(base);
+        }
+        let changed = self.changes.of(family).range::<[u8], _>((start, end));
         match direction {
             Direction::Forward => Box::new(Merged { base, changed: changed.peekable(), direction }),
             Direction::Backward => Box::new(Merged { base, changed: changed.rev().peekable(), direction }),

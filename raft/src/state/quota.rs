@@ -36,10 +36,7 @@ pub(crate) fn before<'a>(transaction: &Transaction<'_>, command: &'a Command) ->
         folders.push(Limited { quota, root, was: held(transaction, root)? });
     }
     let limits = if is_own(command) { None } else { transaction.get(&LimitsKey {})? };
-    let datasource = match limits {
-        Some(limits) => Some((limits, transaction.totals()?)),
-        None => None,
-    };
+    let datasource = limits.map(|limits| (limits, transaction.totals()));
     Ok(Before { folders, datasource })
 }
 
@@ -54,7 +51,7 @@ pub(crate) fn check(transaction: &Transaction<'_>, before: &Before<'_>) -> Resul
         over(entries(&is).saturating_sub(bins), entries(&was), quota.entries_max, &quota.name, "entries")?;
     }
     if let Some((limits, was)) = &before.datasource {
-        let is = transaction.totals()?;
+        let is = transaction.totals();
         over(is.stored_bytes, was.stored_bytes, limits.stored_bytes_max, "the datasource", "stored bytes")?;
         over(is.entries.saturating_sub(bins), was.entries, limits.entries_max, "the datasource", "entries")?;
     }

@@ -15,6 +15,8 @@ pub(crate) struct Transaction<'a> {
     kind: GroupKind,
     position: Position,
     stamp: u64,
+    /// The group's counters, decoded once; written when what is changed so far is kept.
+    totals: Totals,
     asked: Asked,
     /// Rows of the feed and the audit that this entry has written.
     sub: u32,
@@ -22,6 +24,13 @@ pub(crate) struct Transaction<'a> {
     fence_met: bool,
     /// Recycle bins that the command has made.
     bins_made: u64,
+}
+
+/// Counters as they are and as they were when changes were last kept.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    now: GroupTotals,
+    kept: GroupTotals,
 }
 
 /// Who asks for a command, and what goes with it.
@@ -38,12 +47,23 @@ struct Asked {
 impl<'a> Transaction<'a> {
     pub(crate) fn begin(state: &'a dyn ReadState, kind: GroupKind, position: Position) -> Result<Self, StateError> {
         let stamp = read::get(state, &StampKey {})?.unwrap_or(0);
-        Ok(Self { overlay: Overlay::over(state), kind, position, stamp, asked: Asked::default(), sub: 0, fence_met: false, bins_made: 0 })
+        let totals = read::get(state, &TotalsKey {})?.unwrap_or_default();
+        Ok(Self {
+            overlay: Overlay::over(state),
+            kind,
+            position,
+            stamp,
+            totals: Totals { now: totals, kept: totals },
+            asked: Asked::default(),
+            sub: 0,
+            fence_met: false,
+            bins_made: 0,
+        })
     }
 
     /// Goes on to the next proposal: what was changed stays, the stamp grows.
     pub(crate) fn advance(&mut self, clock: u64) {
-        self.overlay.mark();
+        self.keep();
         self.stamp = (self.stamp + 1).max(clock.min(limits::CLOCK_MAX));
     }
 
@@ -68,15 +88,22 @@ impl<'a> Transaction<'a> {
 
     /// What is changed so far stays.
     pub(crate) fn keep(&mut self) {
+        let Totals { now, kept } = self.totals;
+        if now != kept {
+            self.put(&TotalsKey {}, &now);
+            self.totals.kept = now;
+        }
         self.overlay.mark();
     }
 
     /// Takes back what changed since it was last kept.
     pub(crate) fn roll_back(&mut self) {
         self.overlay.roll_back();
+        self.totals.now = self.totals.kept;
     }
 
-    pub(crate) fn into_changes(self) -> Changes {
+    pub(crate) fn into_changes(mut self) -> Changes {
+        self.keep();
         self.overlay.into_changes()
     }
 
@@ -185,16 +212,13 @@ impl<'a> Transaction<'a> {
     }
 
     /// The group's counters.
-    pub(crate) fn totals(&self) -> Result<GroupTotals, StateError> {
-        Ok(self.get(&TotalsKey {})?.unwrap_or_default())
+    pub(crate) fn totals(&self) -> GroupTotals {
+        self.totals.now
     }
 
     /// Changes the group's counters.
     pub(crate) fn count(&mut self, change: impl FnOnce(&mut GroupTotals) -> Result<(), StateError>) -> Result<(), StateError> {
-        let mut totals = self.totals()?;
-        change(&mut totals)?;
-        self.put(&TotalsKey {}, &totals);
-        Ok(())
+        change(&mut self.totals.now)
     }
 }
 

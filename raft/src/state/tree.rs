@@ -151,10 +151,22 @@ pub(crate) fn create(
     place: Option<(EntryId, &str)>,
     kind: EntryKind,
 ) -> Result<(), Stop> {
+    let record = first_record(transaction, entry, place, kind)?;
+    transaction.put(&ByIdKey { entry }, &record);
+    Ok(())
+}
+
+/// Counts an entry that is new and gives its by-id record, for the caller to write.
+pub(crate) fn first_record(
+    transaction: &mut Transaction<'_>,
+    entry: EntryId,
+    place: Option<(EntryId, &str)>,
+    kind: EntryKind,
+) -> Result<ByIdRecord, Stop> {
     if entry == EntryId::ROOT || transaction.get(&ByIdKey { entry })?.is_some() {
         return Err(invalid(format!("the entry id {entry} was given out already")));
     }
-    let entries_ever = transaction.totals()?.entries_ever;
+    let entries_ever = transaction.totals().entries_ever;
     if entries_ever >= limits::ENTRIES_MAX {
         let detail = format!("the datasource has given out {entries_ever} entries, its limit");
         return Err(refuse(RejectionCode::LimitReached, detail));
@@ -163,7 +175,7 @@ pub(crate) fn create(
         totals.entries_ever += 1;
         Ok(())
     })?;
-    let record = ByIdRecord {
+    Ok(ByIdRecord {
         parent: place.map_or_else(Bytes::new, |(parent, _)| bytes_of(parent)),
         name: place.map_or_else(String::new, |(_, name)| name.to_owned()),
         kind: kind.into(),
@@ -171,9 +183,7 @@ pub(crate) fn create(
         created_by: transaction.actor().user.clone(),
         rights_index: transaction.rights_index(),
         ..ByIdRecord::default()
-    };
-    transaction.put(&ByIdKey { entry }, &record);
-    Ok(())
+    })
 }
 
 /// Sets the current record of a name, whatever stood there.

@@ -8,7 +8,7 @@ use std::sync::{PoisonError, RwLock};
 
 use bytes::Bytes;
 
-use super::{Direction, Family, ReadState, Rows, StateError};
+use super::{Direction, Family, LastRow, PerFamily, ReadState, Rows, StateError};
 
 /// Rows remembered; those asked for later are read each time.
 const ROWS_MAX: usize = 4_096;
@@ -21,28 +21,18 @@ type Remembered = BTreeMap<Bytes, Option<Bytes>>;
 /// See the file.
 pub(crate) struct RememberedState {
     state: Box<dyn ReadState>,
-    rows: [RwLock<Remembered>; Family::ALL.len()],
+    rows: PerFamily<RwLock<Remembered>>,
 }
 
 impl RememberedState {
     pub(crate) fn over(state: Box<dyn ReadState>) -> Self {
-        Self { state, rows: std::array::from_fn(|_family| RwLock::default()) }
-    }
-
-    fn rows(&self, family: Family) -> &RwLock<Remembered> {
-        let [meta, tree, data, inline] = &self.rows;
-        match family {
-            Family::Meta => meta,
-            Family::Tree => tree,
-            Family::Data => data,
-            Family::Inline => inline,
-        }
+        Self { state, rows: PerFamily::default() }
     }
 }
 
 impl ReadState for RememberedState {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StateError> {
-        let rows = self.rows(family);
+        let rows = self.rows.of(family);
         if let Some(known) = rows.read().unwrap_or_else(PoisonError::into_inner).get(key) {
             return Ok(known.clone());
         }
@@ -58,6 +48,10 @@ impl ReadState for RememberedState {
 
     fn scan<'a>(&'a self, family: Family, start: Bound<&[u8]>, end: Bound<&[u8]>, direction: Direction) -> Rows<'a> {
         self.state.scan(family, start, end, direction)
+    }
+
+    fn last_rows<'a>(&'a self, family: Family) -> LastRow<'a> {
+        self.state.last_rows(family)
     }
 
     fn count(&self, family: Family, start: Bound<&[u8]>, end: Bound<&[u8]>) -> Result<u64, StateError> {
@@ -86,7 +80,7 @@ mod tests {
             assert_eq!(state.get(Family::Data, b"a").expect("read"), None);
             assert_eq!(state.get(Family::Meta, b"long").expect("read"), Some(long.clone()));
         }
-        assert_eq!(state.rows(Family::Meta).read().expect("not poisoned").len(), 1, "long rows are not remembered");
+        assert_eq!(state.rows.of(Family::Meta).read().expect("not poisoned").len(), 1, "long rows are not remembered");
         assert_eq!(state.count(Family::Meta, Bound::Unbounded, Bound::Unbounded).expect("read"), 2);
     }
 
@@ -96,6 +90,6 @@ mod tests {
         for number in 0..=u32::try_from(ROWS_MAX).expect("small") {
             assert_eq!(state.get(Family::Meta, &number.to_be_bytes()).expect("read"), None);
         }
-        assert_eq!(state.rows(Family::Meta).read().expect("not poisoned").len(), ROWS_MAX);
+        assert_eq!(state.rows.of(Family::Meta).read().expect("not poisoned").len(), ROWS_MAX);
     }
 }
