@@ -1,6 +1,7 @@
 //! A node of Skep: configuration, start and stop, device store, shard transport, chunk I/O, background workers, the command line.
 
 pub mod admin_rpc;
+pub mod allocator;
 pub mod chunk_io;
 pub mod chunk_rpc;
 pub mod cli;

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    skep::allocator::limit_arenas();
     skep::cli::run()
 }

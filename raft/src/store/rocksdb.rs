@@ -14,7 +14,7 @@ use bytes::Bytes;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ChecksumType, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBRawIteratorWithThreadMode, Env, ErrorKind, FlushOptions, LruCacheOptions, Options, ReadOptions, ReadTier, WriteBatch,
+    DBRawIteratorWithThreadMode, Env, ErrorKind, FlushOptions, LruCacheOptions, Options, ReadOptions, ReadTier, SliceTransform, WriteBatch,
     WriteBufferManager, WriteOptions, properties,
 };
 
@@ -30,6 +30,8 @@ pub struct RocksShared {
     background_jobs: i32,
 }
 
+/// Kind and first id of a key of the tree: what is asked for in one scan mostly has these in common.
+const PREFIX_BYTES: usize = 17;
 /// Of one family; all of a node's are bounded together.
 const WRITE_BUFFER_BYTES: usize = 16 << 20;
 /// Of a write buffer, for its filter: some 20 bits a key.
@@ -128,6 +130,9 @@ impl RocksShared {
             // What is made anew is looked for first: most reads of a commit find nothing.
             options.set_memtable_whole_key_filtering(true);
             options.set_memtable_prefix_bloom_ratio(MEMTABLE_FILTER_RATIO);
+        }
+        if family == Family::Tree {
+            options.set_prefix_extractor(SliceTransform::create_fixed_prefix(PREFIX_BYTES));
         }
         if family == Family::Inline {
             // Bytes that people sent: moved by compactions as little as can be.
@@ -242,7 +247,7 @@ impl ReadState for OwnedSnapshot {
         Box::new(move |start, end| {
             let rows = match &mut iterator {
                 Some(rows) => rows,
-                none => match cursor(self, ReadTier::All, (family, Bound::Unbounded, Bound::Unbounded))? {
+                none => match cursor(self, ReadTier::All, (family, Bound::Unbounded, Bound::Unbounded), Seek::Ordered)? {
                     Some(rows) => none.insert(rows),
                     None => return Ok(None),
                 },
@@ -260,7 +265,7 @@ impl ReadState for OwnedSnapshot {
     }
 
     fn count(&self, family: Family, start: Bound<&[u8]>, end: Bound<&[u8]>) -> Result<u64, StateError> {
-        let Some(mut rows) = cursor(self, ReadTier::All, (family, start, end))? else { return Ok(0) };
+        let Some(mut rows) = cursor(self, ReadTier::All, (family, start, end), Seek::Ordered)? else { return Ok(0) };
         rows.seek_to_first();
         let mut count = 0;
         while rows.valid() {
@@ -300,7 +305,12 @@ fn get(state: &OwnedSnapshot, tier: ReadTier, family: Family, key: &[u8]) -> Res
 }
 
 fn scan<'a>(state: &'a OwnedSnapshot, tier: ReadTier, part: Part<'_>, direction: Direction) -> Rows<'a> {
-    let mut rows = match cursor(state, tier, part) {
+    let (family, start, end) = part;
+    let seek = match direction {
+        Direction::Forward if family == Family::Tree && have_one_prefix(start, end) => Seek::ByPrefix,
+        Direction::Forward | Direction::Backward => Seek::Ordered,
+    };
+    let mut rows = match cursor(state, tier, part, seek) {
         Ok(Some(rows)) => rows,
         Ok(None) => return Box::new(std::iter::empty()),
         Err(error) => return Box::new(std::iter::once(Err(error))),
@@ -312,11 +322,28 @@ fn scan<'a>(state: &'a OwnedSnapshot, tier: ReadTier, part: Part<'_>, direction:
     Box::new(RocksRows { rows, direction, at_row: true, ended: false })
 }
 
+/// How an iterator finds its first row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seek {
+    /// In the order of all keys.
+    Ordered,
+    /// Forward from the lower bound, within its prefix alone: files whose filter does not know the prefix are passed over.
+    ByPrefix,
+}
+
+/// Whether all keys between two bounds begin with the same prefix.
+fn have_one_prefix(start: Bound<&[u8]>, end: Bound<&[u8]>) -> bool {
+    let lower = least(start);
+    let (Some(prefix), Some(upper)) = (lower.get(..PREFIX_BYTES), least_above(end)) else { return false };
+    upper.starts_with(prefix) || crate::keys::after_prefix(prefix) == upper
+}
+
 /// An iterator over a part, which stands nowhere yet; nothing if no key is between the bounds.
 fn cursor<'a>(
     state: &'a OwnedSnapshot,
     tier: ReadTier,
     (family, start, end): Part<'_>,
+    seek: Seek,
 ) -> Result<Option<DBRawIteratorWithThreadMode<'a, DB>>, StateError> {
     let handle = handle(state.database(), family)?;
     let (lower, upper) = (least(start), least_above(end));
@@ -325,6 +352,8 @@ fn cursor<'a>(
     }
     let mut options = ReadOptions::default();
     options.set_read_tier(tier);
+    options.set_total_order_seek(seek == Seek::Ordered);
+    options.set_prefix_same_as_start(seek == Seek::ByPrefix);
     options.set_iterate_lower_bound(lower);
     if let Some(upper) = upper {
         options.set_iterate_upper_bound(upper);

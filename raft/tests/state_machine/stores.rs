@@ -88,8 +88,10 @@ mod rocks {
     use crate::steps::step;
     use proptest::prelude::*;
     use skep_placement::ids::DatasourceId;
+    use skep_raft::keys::after_prefix;
     use skep_raft::state::GroupKind;
-    use skep_raft::store::{Changes, RocksOptions, RocksShared, RocksStore, StateStore};
+    use skep_raft::store::{Changes, Direction, Family, MemoryStore, ReadState, RocksOptions, RocksShared, RocksStore, StateStore};
+    use std::ops::Bound;
 
     const KIND: GroupKind = GroupKind::Datasource(DatasourceId(1));
 
@@ -128,6 +130,65 @@ mod rocks {
             }
             prop_assert_eq!(on_disk.rows(), pair.group.rows());
             on_disk.check();
+        }
+    }
+
+    /// Keys of few kinds and ids, short ones and ids that end in 255 too, so that scans begin, end and lie within one prefix and across several.
+    fn tree_key() -> impl Strategy<Value = Vec<u8>> {
+        let parts = (proptest::sample::select(vec![16_u8, 21, 25]), proptest::sample::select(vec![0_u8, 7, 254, 255]));
+        (parts, proptest::collection::vec(0..3_u8, 0..3), proptest::bool::weighted(0.9)).prop_map(|((kind, id), rest, is_long)| {
+            let id = if is_long { vec![id; 16] } else { Vec::new() };
+            [vec![kind], id, rest].concat()
+        })
+    }
+
+    fn bound(key: &[u8], which: u8) -> Bound<&[u8]> {
+        match which {
+            0 => Bound::Included(key),
+            1 => Bound::Excluded(key),
+            _ => Bound::Unbounded,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+        #[test]
+        fn scans_find_what_lies_in_any_file(
+            changes in proptest::collection::vec((tree_key(), proptest::option::weighted(0.8, 0..9_u8)), 1..60),
+            flush_every in 3..20_usize,
+            parts in proptest::collection::vec((tree_key(), 0..3_u8, tree_key(), 0..3_u8), 1..40),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let shared = RocksShared::new(RocksOptions::default()).unwrap();
+            let (on_disk, in_memory) = (RocksStore::open(dir.path(), &shared).unwrap(), MemoryStore::new());
+            for (number, (key, value)) in changes.into_iter().enumerate() {
+                for store in [&on_disk as &dyn StateStore, &in_memory] {
+                    let mut one = Changes::new();
+                    match value {
+                        Some(value) => one.put(Family::Tree, key.clone().into(), vec![value].into()),
+                        None => one.delete(Family::Tree, key.clone().into()),
+                    }
+                    store.commit(one).unwrap();
+                }
+                if number % flush_every == 0 {
+                    on_disk.flush().unwrap();
+                }
+            }
+            let (on_disk, in_memory) = (on_disk.snapshot(), in_memory.snapshot());
+            let compare = |start: Bound<&[u8]>, end: Bound<&[u8]>| {
+                for direction in [Direction::Forward, Direction::Backward] {
+                    let rows = |state: &dyn ReadState| state.scan(Family::Tree, start, end, direction).collect::<Result<Vec<_>, _>>().unwrap();
+                    prop_assert_eq!(rows(&*on_disk), rows(&*in_memory), "{:?} {:?} {:?}", start, end, direction);
+                }
+                prop_assert_eq!(on_disk.count(Family::Tree, start, end), in_memory.count(Family::Tree, start, end));
+                Ok(())
+            };
+            for (from, how_from, to, how_to) in &parts {
+                compare(bound(from, *how_from), bound(to, *how_to))?;
+                compare(bound(from, *how_from % 2), Bound::Excluded(&after_prefix(&from[..from.len().min(17)])))?;
+                prop_assert_eq!(on_disk.get(Family::Tree, from).unwrap(), in_memory.get(Family::Tree, from).unwrap());
+            }
         }
     }
 
