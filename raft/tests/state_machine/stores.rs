@@ -207,7 +207,7 @@ mod rocks {
         let snapshot = store.snapshot();
         drop((group, store));
         // The view outlives the store that it was taken from.
-        assert!(snapshot.get(skep_raft::store::Family::Meta, &[2]).unwrap().is_some());
+        assert!(snapshot.get(Family::Meta, &[2]).unwrap().is_some());
         drop(snapshot);
         let checkpoint = RocksStore::open_read_only(&copy, &shared).unwrap();
         assert!(checkpoint.commit(Changes::new()).is_err(), "a checkpoint is only read");
