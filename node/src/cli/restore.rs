@@ -87,7 +87,9 @@ async fn follow(admin: &Admin, job: &Bytes) -> Result<String, CliError> {
             Ok(seen) => seen,
             Err(error) if heard.elapsed() > SILENCE_MAX => {
                 let id = uuid(job);
-                return Err(error.adding(&format!("the job {id} goes on without it: `skep status` at any node lists it")));
+                return Err(
+                    error.adding(&format!("the job {id} does not need this node and may go on: `skep status` at any node lists it"))
+                );
             }
             Err(error) => {
                 bar.set_message(format!("no word of the job for {} s ({error})", heard.elapsed().as_secs()));
