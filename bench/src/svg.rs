@@ -9,7 +9,7 @@ use crate::row::Family;
 use crate::table::amount;
 
 const WIDTH: f64 = 900.0;
-const LEFT: f64 = 230.0;
+const LEFT: f64 = 270.0;
 const RIGHT: f64 = 190.0;
 const BAR: f64 = 14.0;
 const GAP: f64 = 10.0;

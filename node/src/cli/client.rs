@@ -86,6 +86,7 @@ impl Admin {
                 self.address
             )),
             Code::Unauthenticated | Code::PermissionDenied => CliError::failed(format!("the node at {} refuses: {why}", self.address)),
+            Code::NotFound => CliError::absent(why),
             _ => CliError::failed(why),
         }
     }

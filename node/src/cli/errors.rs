@@ -20,27 +20,38 @@ const UNREACHABLE: u8 = 3;
 pub(super) struct CliError {
     sentence: String,
     exit_code: u8,
+    /// A node says that there is no such thing.
+    is_absence: bool,
 }
 
 impl CliError {
     /// It was tried and failed.
     pub(super) fn failed(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), exit_code: FAILED }
+        Self { sentence: sentence.into(), exit_code: FAILED, is_absence: false }
     }
 
     /// It was asked for wrongly.
     pub(super) fn usage(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), exit_code: USAGE }
+        Self { sentence: sentence.into(), exit_code: USAGE, is_absence: false }
     }
 
     /// Nobody was there to do it.
     pub(super) fn unreachable(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), exit_code: UNREACHABLE }
+        Self { sentence: sentence.into(), exit_code: UNREACHABLE, is_absence: false }
+    }
+
+    /// A node knows of no such thing.
+    pub(super) fn absent(sentence: impl Into<String>) -> Self {
+        Self { is_absence: true, ..Self::failed(sentence) }
     }
 
     /// The same with something more that the person should know.
     pub(super) fn adding(self, more: &str) -> Self {
         Self { sentence: format!("{}; {more}", self.sentence), ..self }
+    }
+
+    pub(super) fn is_absence(&self) -> bool {
+        self.is_absence
     }
 
     pub(super) fn exit_code(&self) -> u8 {

@@ -27,6 +27,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// How long a node that does not answer is asked on how far a job is.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long a node may not have heard yet of a job that was just begun.
+const NEWS_MAX: Duration = Duration::from_secs(5);
 
 /// Brings a file or folder back to an instant.
 #[derive(Debug, Args)]
@@ -80,11 +82,14 @@ pub(super) fn run(arguments: &RestoreArguments) -> Result<(), CliError> {
 /// Waits until a job has ended, under a bar, and gives what it says it did. The job does not need the node that is asked.
 async fn follow(admin: &Admin, job: &Bytes) -> Result<String, CliError> {
     let bar = output::progress_of_thousand();
-    let mut heard = Instant::now();
+    let (mut heard, mut is_known) = (Instant::now(), false);
     loop {
         let asked = JobProgressRequest { job: job.clone() };
         let seen = match admin.ask(async |calls| calls.job_progress(asked).await).await {
             Ok(seen) => seen,
+            Err(error) if error.is_absence() && (is_known || heard.elapsed() > NEWS_MAX) => {
+                return Err(error.adding(&format!("the job was {}, and what became of it is not kept", uuid(job))));
+            }
             Err(error) if heard.elapsed() > SILENCE_MAX => {
                 let id = uuid(job);
                 return Err(
@@ -97,7 +102,7 @@ async fn follow(admin: &Admin, job: &Bytes) -> Result<String, CliError> {
                 continue;
             }
         };
-        heard = Instant::now();
+        (heard, is_known) = (Instant::now(), true);
         bar.set_position(seen.permille);
         bar.set_message(seen.message.clone());
         let failed = match seen.stage() {
