@@ -213,6 +213,9 @@ impl Check<'_> {
             if note.json.is_empty() || !known(key.entry)? {
                 found.push(format!("the note {} is empty or at an entry {} that is not there", key.namespace.0, key.entry));
             }
+            if read::get(self.state, &ByIdKey { entry: key.entry })?.is_some_and(|record| record.unnoted) {
+                found.push(format!("entry {} has the note {} and says that it never had one", key.entry, key.namespace.0));
+            }
             let index = read::get(self.state, &NoteIndexKey { namespace: key.namespace.clone() })?;
             let is_found = read::get(self.state, &by_value(key.entry, &key.namespace.0, &note.json))?.is_some();
             if index.is_some_and(|index| index.complete) && !is_found {

@@ -83,11 +83,13 @@ fn stat(state: &dyn ReadState, query: &StatQuery) -> Result<Found, StateError> {
         Ok(located) => located,
         Err(absence) => return Ok(Found::Absence(absence)),
     };
-    let mut shown = entry::show(state, &located, query.with_meta)?;
+    let mut shown = entry::show(state, &located, false)?;
+    let by_id = read::get(state, &ByIdKey { entry: located.entry })?;
     if query.with_meta {
+        shown.meta = entry::notes(state, located.entry, by_id.as_ref())?;
         shown.meta.extend(entry::own_note(state, located.entry, &query.user)?);
     }
-    shown.created_at = read::get(state, &ByIdKey { entry: located.entry })?.map_or(0, |record| record.created_at);
+    shown.created_at = by_id.map_or(0, |record| record.created_at);
     Ok(Found::Entry(shown))
 }
 

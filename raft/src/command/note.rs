@@ -1,20 +1,20 @@
 //! What people and programs note at an entry, and its modification time.
 //!
 //! Invariants: an entry is found by a note's value only while it has that note, and exactly then where the group indexes the namespace (`note_index`); no note
-//! outlives its entry.
+//! outlives its entry; an entry whose by-id record says that it is unnoted has no note.
 
 use skep_placement::chunk::FileHasher;
 use skep_placement::ids::EntryId;
 
 use super::{note_index, recycle};
-use crate::keys::{CurrentKey, EntryMetaKey, MetaValueKey, NameRest, NameThen, NoteUserKey, UserNoteKey};
+use crate::keys::{ByIdKey, CurrentKey, EntryMetaKey, MetaValueKey, NameRest, NameThen, NoteUserKey, UserNoteKey};
 use crate::state::feed::{self, Told};
 use crate::state::path::Located;
 use crate::state::rejection::{Stop, id, invalid, refuse, text};
 use crate::state::transaction::Transaction;
 use crate::state::{entry, limits, lock, path, read, tree};
 use crate::store::{Direction, StateError};
-use crate::wire::meta::v1::{Change, ChangeKind, CurrentRecord, Done, EntryMetaRecord, RejectionCode, SetMeta, SetTimes};
+use crate::wire::meta::v1::{ByIdRecord, Change, ChangeKind, CurrentRecord, Done, EntryMetaRecord, RejectionCode, SetMeta, SetTimes};
 
 /// Writes or deletes a note.
 pub(super) fn set(transaction: &mut Transaction<'_>, command: &SetMeta) -> Result<Done, Stop> {
@@ -52,16 +52,33 @@ pub(super) fn write(transaction: &mut Transaction<'_>, entry: EntryId, namespace
             let author = Some(transaction.actor().clone());
             let changed_at = transaction.stamp();
             transaction.put(&key, &EntryMetaRecord { json, author, changed_at });
+            look_from_now_on(transaction, entry)?;
         }
         None => transaction.delete(&key),
     }
     Ok(())
 }
 
+/// From its first note on, notes of an entry are looked for.
+fn look_from_now_on(transaction: &mut Transaction<'_>, entry: EntryId) -> Result<(), StateError> {
+    let key = ByIdKey { entry };
+    if let Some(record) = transaction.get(&key)?.filter(|record| record.unnoted) {
+        transaction.put(&key, &ByIdRecord { unnoted: false, ..record });
+    }
+    Ok(())
+}
+
+/// The notes of an entry that are everybody's.
+fn of_entry(transaction: &Transaction<'_>, entry: EntryId) -> Result<Vec<(EntryMetaKey, EntryMetaRecord)>, StateError> {
+    if transaction.get(&ByIdKey { entry })?.is_some_and(|record| record.unnoted) {
+        return Ok(Vec::new());
+    }
+    read::rows::<EntryMetaKey>(transaction.state(), &[&entry], Direction::Forward).collect()
+}
+
 /// Gives a copy the notes of an entry that are everybody's, found by their values as those are. What users noted for themselves stays with the entry.
 pub(super) fn copy(transaction: &mut Transaction<'_>, source: EntryId, copy: EntryId) -> Result<(), StateError> {
-    let notes = read::rows::<EntryMetaKey>(transaction.state(), &[&source], Direction::Forward);
-    for (key, mut note) in notes.collect::<Result<Vec<_>, StateError>>()? {
+    for (key, mut note) in of_entry(transaction, source)? {
         // Where an entry lay before it was recycled is no matter of its copy.
         if key.namespace.0 == recycle::NOTE {
             continue;
@@ -72,6 +89,7 @@ pub(super) fn copy(transaction: &mut Transaction<'_>, source: EntryId, copy: Ent
         }
         note.changed_at = transaction.stamp();
         transaction.put(&EntryMetaKey { entry: copy, namespace: key.namespace }, &note);
+        look_from_now_on(transaction, copy)?;
     }
     Ok(())
 }
@@ -96,8 +114,7 @@ fn set_own(transaction: &mut Transaction<'_>, located: &Located, command: &SetMe
 
 /// Deletes everything that is noted at an entry.
 pub(super) fn forget_all(transaction: &mut Transaction<'_>, entry: EntryId) -> Result<(), StateError> {
-    let notes = read::rows::<EntryMetaKey>(transaction.state(), &[&entry], Direction::Forward);
-    for (key, _) in notes.collect::<Result<Vec<_>, StateError>>()? {
+    for (key, _) in of_entry(transaction, entry)? {
         write(transaction, entry, &key.namespace.0, None)?;
     }
     let of_users = read::rows::<NoteUserKey>(transaction.state(), &[&entry], Direction::Forward);

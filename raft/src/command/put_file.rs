@@ -3,7 +3,7 @@
 use skep_placement::ids::{EntryId, VersionId};
 
 use super::prune;
-use crate::keys::{ByIdKey, Descending, VersionByIdKey, VersionKey};
+use crate::keys::{ByIdKey, CurrentKey, Descending, VersionByIdKey, VersionKey};
 use crate::state::feed::{self, Told};
 use crate::state::path::Located;
 use crate::state::rejection::{Stop, id, invalid, refuse, text};
@@ -75,7 +75,7 @@ pub(super) fn new_file(
     let by_id = VersionByIdKey { entry, version: id(&version.version, "version id")? };
     write_version(transaction, &by_id, record, version)?;
     let current = current_of(transaction, entry, version);
-    tree::link(transaction, target.folder.entry, &target.name, &current);
+    tree::link(transaction, target.folder.entry, &target.name, &current)?;
     let chain = target.folder.chain_with_self();
     tree::add(transaction, &chain, Weight::file(version.size))?;
     let made = Located::linked(target.folder.entry, &target.name, current, chain)?;
@@ -98,7 +98,7 @@ pub(super) fn add_version(
     let parent = target.folder.entry;
     let superseded = tree::remember(transaction, parent, &target.name, &existing.current, Change::NewVersion);
     let current = current_of(transaction, existing.entry, version);
-    tree::link(transaction, parent, &target.name, &current);
+    transaction.put(&CurrentKey::new(parent, &target.name), &current);
     tree::subtract(transaction, &existing.chain, Weight { bytes: existing.current.size, ..Weight::NOTHING })?;
     tree::add(transaction, &existing.chain, Weight { bytes: version.size, ..Weight::NOTHING })?;
     let changed = Located::linked(parent, &target.name, current, existing.chain.clone())?;

@@ -2,11 +2,11 @@
 
 use skep_placement::ids::{EntryId, RecordId, VersionId};
 
-use crate::keys::{EntryMetaKey, NameThen, StampKey, SumsKey, TotalsKey, UserNoteKey};
+use crate::keys::{ByIdKey, EntryMetaKey, NameThen, StampKey, SumsKey, TotalsKey, UserNoteKey};
 use crate::state::path::Located;
 use crate::state::{lock, namespace, read};
 use crate::store::{Direction, ReadState, StateError};
-use crate::wire::meta::v1::{CurrentRecord, Entry, EntryKind, EntryMeta, LockKind};
+use crate::wire::meta::v1::{ByIdRecord, CurrentRecord, Entry, EntryKind, EntryMeta, LockKind};
 
 /// Shows an entry that was located.
 pub(crate) fn show(state: &dyn ReadState, located: &Located, with_meta: bool) -> Result<Entry, StateError> {
@@ -43,7 +43,7 @@ pub(crate) fn show_record(
         md5: current.md5.clone(),
         blake3: current.blake3.clone(),
         sums,
-        meta: if with_meta { notes(state, entry)? } else { Vec::new() },
+        meta: if with_meta { notes(state, entry, read::get(state, &ByIdKey { entry })?.as_ref())? } else { Vec::new() },
         etag,
         created_at: 0,
     })
@@ -62,12 +62,16 @@ fn version_etag(version: &[u8]) -> Result<String, StateError> {
     read::stored_id::<VersionId>(version, "a version id").map(|version| version.to_string())
 }
 
-fn notes(state: &dyn ReadState, entry: EntryId) -> Result<Vec<EntryMeta>, StateError> {
-    let notes = read::rows::<EntryMetaKey>(state, &[&entry], Direction::Forward)
-        .map(|row| row.map(|(key, record)| EntryMeta { namespace: key.namespace.0, json: record.json }))
-        // The lock alone says who holds it.
-        .filter(|note| note.as_ref().map_or(true, |note| note.namespace != namespace::CONTENT_LOCK));
-    let mut notes = notes.collect::<Result<Vec<EntryMeta>, StateError>>()?;
+/// What is noted at an entry for everybody, and who holds its content lock; looked for only where its by-id record does not say that there is nothing.
+pub(crate) fn notes(state: &dyn ReadState, entry: EntryId, by_id: Option<&ByIdRecord>) -> Result<Vec<EntryMeta>, StateError> {
+    let mut notes = Vec::new();
+    if by_id.is_none_or(|record| !record.unnoted) {
+        let rows = read::rows::<EntryMetaKey>(state, &[&entry], Direction::Forward)
+            .map(|row| row.map(|(key, record)| EntryMeta { namespace: key.namespace.0, json: record.json }))
+            // The lock alone says who holds it.
+            .filter(|note| note.as_ref().map_or(true, |note| note.namespace != namespace::CONTENT_LOCK));
+        notes = rows.collect::<Result<Vec<EntryMeta>, StateError>>()?;
+    }
     notes.extend(content_lock(state, entry)?);
     Ok(notes)
 }

@@ -182,14 +182,19 @@ pub(crate) fn first_record(
         created_at: transaction.stamp(),
         created_by: transaction.actor().user.clone(),
         rights_index: transaction.rights_index(),
+        unnoted: true,
         ..ByIdRecord::default()
     })
 }
 
-/// Sets the current record of a name, whatever stood there.
-pub(crate) fn link(transaction: &mut Transaction<'_>, parent: EntryId, name: &str, current: &CurrentRecord) {
+/// Sets the current record of a name that nothing has. Few names were there before: to look is cheaper than a deletion of what never was.
+pub(crate) fn link(transaction: &mut Transaction<'_>, parent: EntryId, name: &str, current: &CurrentRecord) -> Result<(), StateError> {
     transaction.put(&CurrentKey::new(parent, name), current);
-    transaction.delete(&GoneKey::new(parent, name));
+    let gone = GoneKey::new(parent, name);
+    if transaction.get(&gone)?.is_some() {
+        transaction.delete(&gone);
+    }
+    Ok(())
 }
 
 /// Writes what stood under a name into its history, unless it came to stand there by this very command: nobody has seen that. Whether it did.
@@ -245,7 +250,7 @@ pub(crate) fn relink(
     let superseded = unlink(transaction, located, why);
     subtract(transaction, &located.chain, weight)?;
     let current = CurrentRecord { changed_at: transaction.stamp(), ..located.current.clone() };
-    link(transaction, folder.entry, name, &current);
+    link(transaction, folder.entry, name, &current)?;
     let chain = folder.chain_with_self();
     add(transaction, &chain, weight)?;
     let (key, mut record) = by_id(transaction, located.entry)?;
@@ -292,7 +297,7 @@ pub(crate) fn create_folder(
         changed_at: stamp,
         ..CurrentRecord::default()
     };
-    link(transaction, parent.entry, name, &current);
+    link(transaction, parent.entry, name, &current)?;
     transaction.put(&SumsKey { folder: entry }, &empty_sums(stamp));
     let chain = parent.chain_with_self();
     add(transaction, &chain, Weight::FOLDER)?;
