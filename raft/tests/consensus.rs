@@ -189,6 +189,11 @@ async fn without_a_quorum_errors_come_soon_and_say_so() {
         drop(cluster.kill(NodeId(id)).await);
     }
     let alone = cluster.node(1);
+    // However many are on their way when the others are gone.
+    let many = (1_000..1_600).map(|number| async move { make_folder(alone, &format!("f{number}"), number, soon()).await });
+    for result in join_all(many).await {
+        assert!(matches!(result, Err(ProposeError::Unknown { .. } | ProposeError::Unavailable { .. })), "without a quorum: {result:?}");
+    }
     let limit = Instant::now() + Duration::from_secs(60);
     for number in 10.. {
         let asked = Instant::now();

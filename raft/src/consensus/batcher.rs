@@ -1,15 +1,18 @@
 //! Packs the commands that wait at a leader into entries, so that one round through the log serves many.
 //!
-//! Commands wait in a bounded queue; a full one refuses at once. A few entries may be on their way; meanwhile the next one fills. Every command gets its
-//! own outcome, or is told whether it was surely not proposed.
+//! Commands wait in a bounded queue; a full one refuses at once. While an entry is on its way the next one fills; only what is large by itself does not wait
+//! for that. Every command gets its own outcome, or is told whether it was surely not proposed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use openraft::errors::ClientWriteError;
 use openraft::impls::ProgressResponder;
+use openraft::raft::ClientWriteResponse;
 use prost::Message;
 use skep_placement::ids::NodeId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -91,21 +94,29 @@ type Askers = Vec<(oneshot::Sender<Result<Outcome, NotDone>>, OwnedSemaphorePerm
 impl Packer {
     /// Works until the queue is closed or everything must end.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut on_their_way = FuturesUnordered::new();
+        let (mut on_their_way, mut slow) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut carried = VecDeque::new();
         loop {
-            let full = on_their_way.len() >= limits::ENTRIES_IN_FLIGHT_MAX;
+            if goes(&carried, on_their_way.len()) {
+                // Whoever is about to propose goes with it.
+                tokio::task::yield_now().await;
+                let (batch, askers) = self.pack(&mut carried);
+                on_their_way.push(propose(self.raft.clone(), batch, askers));
+                continue;
+            }
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
-                Some(()) = on_their_way.next() => {}
-                () = fill(&mut self.queue, &mut carried), if !full => {
-                    if carried.is_empty() {
-                        return;
-                    }
-                    let (batch, askers) = self.pack(&mut carried);
-                    on_their_way.push(propose(self.raft.clone(), batch, askers));
-                }
+                Some(unanswered) = on_their_way.next() => slow.extend(unanswered),
+                Some(()) = slow.next() => {}
+                next = self.queue.recv(), if !is_worth_a_further_one(&carried) => match next {
+                    Some(next) => carried.push_back(next),
+                    None => return,
+                },
+            }
+            while !is_worth_a_further_one(&carried) {
+                let Ok(next) = self.queue.try_recv() else { break };
+                carried.push_back(next);
             }
         }
     }
@@ -136,24 +147,40 @@ impl Packer {
     }
 }
 
-/// Waits until there is something to pack, or the queue is closed.
-async fn fill(queue: &mut mpsc::Receiver<Waiting>, carried: &mut VecDeque<Waiting>) {
-    if carried.is_empty()
-        && let Some(first) = queue.recv().await
-    {
-        carried.push_back(first);
+/// Whether what is carried is proposed now, with so many entries on their way.
+fn goes(carried: &VecDeque<Waiting>, on_their_way: usize) -> bool {
+    match on_their_way {
+        0 => !carried.is_empty(),
+        limits::ENTRIES_IN_FLIGHT_MAX.. => false,
+        _ => is_worth_a_further_one(carried),
     }
 }
 
-/// Proposes one entry and answers everybody in it.
-async fn propose(raft: Raft<StateMachine>, batch: Batch, askers: Askers) {
+fn is_worth_a_further_one(carried: &VecDeque<Waiting>) -> bool {
+    limits::is_worth_a_further_one(carried.iter().map(|waiting| waiting.bytes))
+}
+
+/// Proposes one entry and answers everybody in it. If that takes long: what is left to be done.
+async fn propose(raft: Raft<StateMachine>, batch: Batch, askers: Askers) -> Option<BoxFuture<'static, ()>> {
     let data = EntryData { payload: Bytes::from(batch.encode_to_vec()) };
     let (responder, answer) = ProgressResponder::<TypeConfig, _>::complete_only();
-    let result = match raft.client_write_ff(data, Some(responder)).await {
-        Ok(()) => answer.await,
-        Err(fatal) => return refuse(askers, &NotDone::Unknown(fatal.to_string())),
-    };
-    match result {
+    if let Err(fatal) = raft.client_write_ff(data, Some(responder)).await {
+        refuse(askers, &NotDone::Unknown(fatal.to_string()));
+        return None;
+    }
+    let mut answer = Box::pin(answer);
+    if let Ok(result) = tokio::time::timeout(limits::ENTRY_SLOW, &mut answer).await {
+        tell(result, askers);
+        return None;
+    }
+    Some(answer.map(|result| tell(result, askers)).boxed())
+}
+
+/// What became of an entry, or that the replica has stopped meanwhile.
+type Became<E> = Result<Result<ClientWriteResponse<TypeConfig>, ClientWriteError<TypeConfig>>, E>;
+
+fn tell<E>(became: Became<E>, askers: Askers) {
+    match became {
         Ok(Ok(written)) => spread(written.data.payload, askers),
         Ok(Err(ClientWriteError::ForwardToLeader(forward))) => {
             refuse(askers, &NotDone::NotLeader(forward.leader_node.map(crate::types::MemberNode::node)));
@@ -177,5 +204,31 @@ fn spread(payload: Bytes, askers: Askers) {
 fn refuse(askers: Askers, reason: &NotDone) {
     for (asker, _room) in askers {
         let _gone = asker.send(Err(reason.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(bytes: usize) -> Waiting {
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("there is one");
+        Waiting { proposal: Proposal::default(), bytes, answer: oneshot::channel().0, room }
+    }
+
+    #[test]
+    fn a_further_entry_goes_only_with_much() {
+        let mut carried = VecDeque::new();
+        assert!(!goes(&carried, 0) && !goes(&carried, 1), "nothing waits");
+        carried.push_back(waiting(1));
+        assert!(goes(&carried, 0), "nothing is on its way");
+        assert!(!goes(&carried, 1), "one command waits for the entry on its way");
+        carried.push_back(waiting(limits::FURTHER_BYTES_MIN));
+        assert!(goes(&carried, 1) && goes(&carried, limits::ENTRIES_IN_FLIGHT_MAX - 1), "many bytes do not");
+        assert!(!goes(&carried, limits::ENTRIES_IN_FLIGHT_MAX), "unless too many are on their way");
+        carried = (1..limits::FURTHER_COMMANDS_MIN).map(|_| waiting(1)).collect();
+        assert!(!goes(&carried, 1), "fewer commands wait");
+        carried.push_back(waiting(1));
+        assert!(goes(&carried, 1), "many commands do not");
     }
 }

@@ -1,9 +1,10 @@
 //! Brings commands to a leader on another node, many in one call: a call costs more than what it carries.
 //!
-//! A few calls to one leader may be under way; what comes meanwhile goes with the next. Invariant: a command is answered "not proposed" only if its
-//! call surely reached nobody; whoever has given up before his command was sent takes it back.
+//! While a call to a leader is under way, what comes meanwhile goes with the next; only what is large by itself does not wait for that. Invariant: a command is
+//! answered "not proposed" only if its call surely reached nobody; whoever has given up before his command was sent takes it back.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prost::Message;
@@ -41,6 +42,8 @@ pub(crate) struct Waiting {
     bytes: usize,
     deadline: Instant,
     answer: oneshot::Sender<Result<ProposalReply, Missed>>,
+    /// Whoever sets it first has the command: its call, or who gives up.
+    claimed: Arc<AtomicBool>,
     /// Of the bytes that may wait; given back when the command is answered.
     room: OwnedSemaphorePermit,
 }
@@ -60,7 +63,7 @@ impl Default for Forwards {
 }
 
 impl Forwards {
-    /// Sends a command to a node and waits for what it says.
+    /// Sends a command to a node and waits for what it says, for as long as one try may take.
     ///
     /// # Cancel safety
     /// Dropped, the command may still be proposed.
@@ -69,12 +72,21 @@ impl Forwards {
         let permits = u32::try_from(bytes.max(1)).map_err(|_too_large| Missed::Busy)?;
         let room = Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_full| Missed::Busy)?;
         let (answer, reply) = oneshot::channel();
-        let waiting = Waiting { way, proposal, bytes, deadline, answer, room };
+        let claimed = Arc::new(AtomicBool::new(false));
+        let waiting = Waiting { way, proposal, bytes, deadline, answer, claimed: Arc::clone(&claimed), room };
         self.queue.try_send(waiting).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Missed::Busy,
             mpsc::error::TrySendError::Closed(_) => Missed::Not("this node stops".to_owned()),
         })?;
-        reply.await.unwrap_or_else(|_dropped| Err(Missed::Perhaps("this node stops".to_owned())))
+        // A leader that died silently must not take the time in which another is elected.
+        match tokio::time::timeout(limits::PROPOSAL_ATTEMPT, reply).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(_dropped)) => Err(Missed::Perhaps("this node stops".to_owned())),
+            Err(_elapsed) if !claimed.swap(true, Ordering::AcqRel) => {
+                Err(Missed::Not(format!("node {} did not answer earlier commands in time", way.1)))
+            }
+            Err(_elapsed) => Err(Missed::Perhaps(format!("node {} did not answer in time", way.1))),
+        }
     }
 
     fn take(&self) -> Option<mpsc::Receiver<Waiting>> {
@@ -95,6 +107,12 @@ impl Default for Lane {
 }
 
 impl Lane {
+    /// Whether a call may go now.
+    fn goes(&self) -> bool {
+        let is_idle = self.calls.available_permits() == limits::FORWARDS_IN_FLIGHT_MAX;
+        !self.waiting.is_empty() && (is_idle || limits::is_worth_a_further_one(self.waiting.iter().map(|waiting| waiting.bytes)))
+    }
+
     /// The next call's commands: as many as wait and fit, without those that nobody waits for any more.
     fn take(&mut self) -> Vec<Waiting> {
         let mut taken: Vec<Waiting> = Vec::new();
@@ -107,6 +125,9 @@ impl Lane {
             if !taken.is_empty() && bytes + next.bytes > limits::ENTRY_BYTES_MAX {
                 self.waiting.push_front(next);
                 break;
+            }
+            if next.claimed.swap(true, Ordering::AcqRel) {
+                continue;
             }
             bytes += next.bytes;
             taken.push(next);
@@ -131,11 +152,13 @@ pub(crate) async fn run(context: Arc<Context>) {
                 None => return,
             },
         }
+        // Whoever is about to send goes with it.
+        tokio::task::yield_now().await;
         while let Ok(next) = queue.try_recv() {
             lanes.entry(next.way).or_default().waiting.push_back(next);
         }
         for (way, lane) in &mut lanes {
-            while !lane.waiting.is_empty() {
+            while lane.goes() {
                 let Ok(permit) = Arc::clone(&lane.calls).try_acquire_owned() else { break };
                 let taken = lane.take();
                 if !taken.is_empty() {
@@ -200,7 +223,8 @@ mod tests {
         let (answer, reply) = oneshot::channel();
         let room = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("there is one");
         let way = (GroupId(1), NodeId(2));
-        (Waiting { way, proposal: Proposal::default(), bytes, deadline: Instant::now(), answer, room }, reply)
+        let claimed = Arc::new(AtomicBool::new(false));
+        (Waiting { way, proposal: Proposal::default(), bytes, deadline: Instant::now(), answer, claimed, room }, reply)
     }
 
     #[tokio::test]
@@ -219,6 +243,53 @@ mod tests {
         assert_eq!(sizes(lane.take()), [half + 1]);
         assert_eq!(sizes(lane.take()), [limits::ENTRY_BYTES_MAX + 1], "one alone may be larger");
         assert!(lane.take().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_further_call_goes_only_with_much() {
+        let mut lane = Lane::default();
+        let mut replies = Vec::new();
+        let mut add = |lane: &mut Lane, bytes| {
+            let (waiting, reply) = waiting(bytes);
+            lane.waiting.push_back(waiting);
+            replies.push(reply);
+        };
+        assert!(!lane.goes(), "nothing waits");
+        add(&mut lane, 1);
+        assert!(lane.goes(), "no call is under way");
+        let under_way = Arc::clone(&lane.calls).try_acquire_owned().expect("there are some");
+        assert!(!lane.goes(), "one command waits for the call under way");
+        add(&mut lane, limits::FURTHER_BYTES_MIN);
+        assert!(lane.goes(), "many bytes do not");
+        lane.take();
+        for _ in 0..limits::FURTHER_COMMANDS_MIN {
+            assert!(!lane.goes(), "fewer commands wait");
+            add(&mut lane, 1);
+        }
+        assert!(lane.goes(), "many commands do not");
+        lane.take();
+        add(&mut lane, 1);
+        drop(under_way);
+        assert!(lane.goes(), "the call has ended");
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_takes_his_command_back_unless_it_was_sent() {
+        let forwards = Arc::new(Forwards::default());
+        let mut queue = forwards.take().expect("nobody has taken it");
+        let mut lane = Lane::default();
+        let send =
+            |forwards: Arc<Forwards>| async move { forwards.send((GroupId(1), NodeId(2)), Proposal::default(), Instant::now()).await };
+        let sent = tokio::spawn(send(Arc::clone(&forwards)));
+        lane.waiting.push_back(queue.recv().await.expect("it waits"));
+        let mut under_way = lane.take();
+        assert_eq!(under_way.len(), 1, "its call goes");
+        let unsent = tokio::spawn(send(Arc::clone(&forwards)));
+        lane.waiting.push_back(queue.recv().await.expect("it waits"));
+        assert!(matches!(sent.await.expect("no panic"), Err(Missed::Perhaps(_))), "its call may have reached the leader");
+        assert!(matches!(unsent.await.expect("no panic"), Err(Missed::Not(_))), "it surely has not");
+        assert!(lane.take().is_empty(), "and never will");
+        under_way.clear();
     }
 
     #[tokio::test]

@@ -26,6 +26,21 @@ pub const ENTRIES_IN_FLIGHT_MAX: usize = 4;
 /// Calls with commands to one leader on another node that are under way; what comes meanwhile goes with the next.
 pub const FORWARDS_IN_FLIGHT_MAX: usize = 4;
 
+/// While an entry or a call is on its way, a further one is sent only with so many commands, or so many bytes of them: each costs several times what it
+/// carries, and fewer are on their way sooner together.
+pub const FURTHER_COMMANDS_MIN: usize = 128;
+
+/// See [`FURTHER_COMMANDS_MIN`].
+pub const FURTHER_BYTES_MIN: usize = 1024 * 1024;
+
+/// An entry that is on its way for so long holds up no other: a leader that has lost its quorum is told so only when it proposes again. Longer than a leader's lease.
+pub const ENTRY_SLOW: Duration = Duration::from_millis(1_100);
+
+/// Whether commands of these sizes are worth a further entry or call while others are on their way.
+pub(crate) fn is_worth_a_further_one(sizes: impl ExactSizeIterator<Item = usize>) -> bool {
+    sizes.len() >= FURTHER_COMMANDS_MIN || sizes.sum::<usize>() >= FURTHER_BYTES_MIN
+}
+
 /// Bytes of entries or commands up to which a call goes by the line to a node; larger ones go by themselves and hold up nobody.
 pub const LINE_CALL_BYTES_MAX: usize = 64 * 1024;
 

@@ -205,14 +205,11 @@ impl Context {
     }
 
     async fn propose_there(&self, node: NodeId, group: GroupId, proposal: &Proposal, deadline: Instant) -> Tried {
-        // A leader that died silently must not take the time in which another is elected.
-        let sent = self.forwards.send((group, node), proposal.clone(), deadline);
-        let reply = match tokio::time::timeout(limits::PROPOSAL_ATTEMPT, sent).await {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(Missed::Not(why))) => return Tried::Not(why),
-            Ok(Err(Missed::Perhaps(why))) => return Tried::Perhaps(why),
-            Ok(Err(Missed::Busy)) => return Tried::Refused(ProposeError::TooBusy),
-            Err(_elapsed) => return Tried::Perhaps(format!("node {node} did not answer in time")),
+        let reply = match self.forwards.send((group, node), proposal.clone(), deadline).await {
+            Ok(reply) => reply,
+            Err(Missed::Not(why)) => return Tried::Not(why),
+            Err(Missed::Perhaps(why)) => return Tried::Perhaps(why),
+            Err(Missed::Busy) => return Tried::Refused(ProposeError::TooBusy),
         };
         let status = reply.status();
         let said = format!("node {node}: {}", if reply.detail.is_empty() { status.as_str_name() } else { &reply.detail });

@@ -73,6 +73,8 @@ impl ReadIdFetcher {
             };
             let Some(first) = first else { return };
             let mut readers = vec![first];
+            // Whoever is about to ask asks with him.
+            tokio::task::yield_now().await;
             while let Ok(next) = self.queue.try_recv() {
                 readers.push(next);
             }
