@@ -4,8 +4,6 @@
 //! another's bytes. Every call has a deadline.
 
 pub mod client;
-pub mod frame;
-pub mod messages;
 pub mod server;
 
 use std::fmt;
@@ -14,13 +12,9 @@ use std::ops::Range;
 use futures_util::future::BoxFuture;
 use skep_placement::ids::{ChunkId, DeviceId, Epoch, NodeId, PgId};
 
-use crate::device_store::{ShardBlocks, ShardHeader, ShardKey, ShardRecord};
+pub use skep_frames::{frame, messages, wire};
 
-/// Messages generated from `node/proto/skep/chunk`.
-pub mod wire {
-    #![expect(missing_docs, clippy::all, reason = "generated; the comments stand in the proto file")]
-    tonic::include_proto!("skep.chunk.v1");
-}
+use crate::device_store::{ShardBlocks, ShardHeader, ShardKey, ShardRecord};
 
 /// The protocol name that a connection for shards is opened with (ALPN).
 pub const SHARD_PROTOCOL: &[u8] = b"skep-shard/1";

@@ -58,7 +58,7 @@ fn run_micro(filter: &str) -> Result<ExitCode, Fault> {
     packages::ensure(&packages::TO_BUILD)?;
     let mut command = target::cargo()?;
     // The profile by name, so that all dependencies are those that are compiled already.
-    command.args(["bench", "--profile", "release", "--workspace", "--bench", "micro", "--bench", "frames"]);
+    command.args(["bench", "--profile", "release", "--workspace", "--bench", "micro"]);
     if !filter.is_empty() {
         command.args(["--", filter]);
     }

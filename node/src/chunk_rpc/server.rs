@@ -162,12 +162,6 @@ pub fn usage(id: DeviceId, store: &DeviceStore) -> DeviceUsage {
     }
 }
 
-impl From<Malformed> for Reply {
-    fn from(malformed: Malformed) -> Self {
-        Reply { status: Status::Invalid.into(), detail: malformed.to_string(), ..Reply::default() }
-    }
-}
-
 impl From<PutError> for Reply {
     fn from(error: PutError) -> Self {
         let detail = error.to_string();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use skep_placement::ids::DeviceId;
 
 use super::index::{IndexEntry, Position};
+use super::limits::LARGE_BYTES_MIN;
 use super::record::{HEADER_LENGTH, Location, RecordHeader, RecordKind, encode_table};
 use super::segment::{DATA_START, Segment, SegmentClass};
 use super::segment_set::SegmentSet;
@@ -65,7 +66,7 @@ fn sync(segment: &Segment) -> io::Result<()> {
 impl Appender {
     /// Appends a shard; returns where it is.
     pub(super) fn append_shard(&mut self, record: &ShardRecord) -> Result<IndexEntry, AppendError> {
-        let class = if record.header.is_large() { SegmentClass::Large } else { SegmentClass::Small };
+        let class = if record.header.payload_length >= LARGE_BYTES_MIN { SegmentClass::Large } else { SegmentClass::Small };
         let table = encode_table(&record.checksums);
         let table_checksum = crc32c::crc32c(&table);
         let header = RecordHeader { kind: RecordKind::Shard, device: self.device, shard: record.header, table_checksum, synced: 0 };

@@ -1,14 +1,6 @@
 //! Every maximum of the device store, and the sizes that are part of its format.
 
-use skep_placement::limits::{CHECKSUM_BLOCK_LENGTH_BYTES, PAYLOAD_LENGTH_BYTES_MAX};
-
-/// Payload bytes that one checksum covers.
-pub const BLOCK_BYTES: u32 = 64 * 1024;
-const _: () = assert!(BLOCK_BYTES as usize == CHECKSUM_BLOCK_LENGTH_BYTES, "checksums are made by placement");
-
-/// The longest payload of one shard: a chunk as a whole copy, with what encryption adds.
-pub const PAYLOAD_BYTES_MAX: u32 = (4 << 20) + (64 << 10);
-const _: () = assert!(PAYLOAD_BYTES_MAX as usize == PAYLOAD_LENGTH_BYTES_MAX, "a shard is at most a whole payload");
+pub use skep_frames::limits::{BLOCK_BYTES, PAYLOAD_BYTES_MAX};
 
 /// Shards with a payload of at least this length go into the large class.
 pub const LARGE_BYTES_MIN: u32 = 64 * 1024;

@@ -22,7 +22,7 @@ use super::options::DeviceOptions;
 use super::reader::read_entry;
 use super::record::encode_table;
 use super::requests::WriteRequest;
-use super::shard::{ShardKey, ShardRecord};
+use super::shard::{ShardHeader, ShardKey, ShardRecord};
 use super::shared::Shared;
 
 /// Ends the writing on this device.
@@ -234,7 +234,7 @@ impl Writer {
     /// Whether the shard is stored already, with right bytes. What is stored and damaged is to be replaced.
     fn is_stored(&self, known: &IndexEntry, record: &ShardRecord) -> Result<bool, PutError> {
         let table_checksum = crc32c::crc32c(&encode_table(&record.checksums));
-        if !known.header.same_content(&record.header) || known.table_checksum != table_checksum {
+        if !same_content(&known.header, &record.header) || known.table_checksum != table_checksum {
             return Err(PutError::Conflict);
         }
         match read_entry(&self.shared, known, &(0..known.header.blocks())) {
@@ -334,6 +334,13 @@ fn refuse(request: WriteRequest, reason: &str, batch: &mut Batch) {
             drop(answer.send(Err(ChangeError::Failed { reason })));
         }
     }
+}
+
+/// Whether a second write describes the same stored thing. Group and epoch may differ: a write refused with a
+/// stale epoch is sent again under the same write id.
+fn same_content(stored: &ShardHeader, sent: &ShardHeader) -> bool {
+    let group_of_sent = ShardHeader { pg: sent.pg, epoch: sent.epoch, ..*stored };
+    group_of_sent == *sent
 }
 
 /// Whether a record is one that can be stored, and arrived as it was sent.

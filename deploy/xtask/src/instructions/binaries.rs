@@ -14,7 +14,7 @@ use std::{env, thread};
 
 /// The name of the bench target of each of these crates.
 const BENCH: &str = "micro";
-const PACKAGES: [&str; 2] = ["skep-placement", "skep-raft"];
+const PACKAGES: [&str; 3] = ["skep-placement", "skep-raft", "skep-frames"];
 
 /// A bench binary.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 /// Crates whose debug assertions are on in tests.
-const ASSERTING: [&str; 4] = ["skep-placement", "skep-raft", "skep-api", "skep"];
+const ASSERTING: [&str; 5] = ["skep-placement", "skep-raft", "skep-api", "skep-frames", "skep"];
 /// Compiled in for tests: without their variable set they do nothing.
 const TEST_FEATURES: &str = "skep/failpoints";
 const MODELS: &str = "chaos-tests/models/Cargo.toml";

@@ -4,14 +4,15 @@ use super::{Finding, SourceFile};
 use toml::{Table, Value};
 
 /// A crate of ours and all of ours that it may depend on.
-const EDGES: [(&str, &[&str]); 9] = [
+const EDGES: [(&str, &[&str]); 10] = [
     ("skep-placement", &[]),
     ("base2histogram", &[]),
     ("skep-raft", &["skep-placement"]),
     ("skep-api", &["skep-raft", "skep-placement"]),
-    ("skep", &["skep-api", "skep-raft", "skep-placement"]),
-    ("skep-chaos-tests", &["skep", "skep-api", "skep-raft", "skep-placement", "skep-bench"]),
-    ("skep-bench", &["skep", "skep-api", "skep-raft", "skep-placement"]),
+    ("skep-frames", &["skep-placement"]),
+    ("skep", &["skep-api", "skep-frames", "skep-raft", "skep-placement"]),
+    ("skep-chaos-tests", &["skep", "skep-api", "skep-frames", "skep-raft", "skep-placement", "skep-bench"]),
+    ("skep-bench", &["skep", "skep-api", "skep-frames", "skep-raft", "skep-placement"]),
     (FOR_BENCHES, &[]),
     ("xtask", &[]),
 ];

@@ -4,10 +4,10 @@
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use skep::chunk_rpc::frame::{read_frame, write_frame};
-use skep::chunk_rpc::messages::{header_from_wire, header_to_wire};
-use skep::chunk_rpc::wire::{Reply, Shard, Status};
-use skep::device_store::ShardHeader;
+use skep_frames::frame::{read_frame, write_frame};
+use skep_frames::messages::{header_from_wire, header_to_wire};
+use skep_frames::shard::ShardHeader;
+use skep_frames::wire::{Reply, Shard, Status};
 use skep_micro::{Amount, Case};
 use skep_placement::ids::{BootNumber, ChunkId, DatasourceId, Epoch, InstanceId, NodeId, PgId, PoolId, Stamp, WriteId};
 use skep_placement::limits::CHUNK_LENGTH_BYTES_MAX;

@@ -9,8 +9,7 @@ use prost::Message;
 use skep_placement::limits::PAYLOAD_LENGTH_BYTES_MAX;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// Longest header, in bytes: a page of a thousand shards.
-pub const HEADER_LENGTH_BYTES_MAX: usize = 256 << 10;
+use crate::limits::HEADER_LENGTH_BYTES_MAX;
 
 /// Writes one frame and flushes.
 ///
@@ -77,7 +76,7 @@ async fn read_bytes<R: AsyncRead + Unpin + Send>(reader: &mut R, length: usize) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chunk_rpc::wire;
+    use crate::wire;
 
     #[tokio::test]
     async fn frames_round_trip_and_an_oversized_one_is_refused() {

@@ -1,15 +1,21 @@
-//! Between wire messages and the device store's types; what a peer sent is checked here.
+//! Between wire messages and what they say of shards; what a peer sent is checked here.
 
 use skep_placement::ids::{BootNumber, ChunkId, DatasourceId, Epoch, InstanceId, NodeId, PgId, PoolId, Stamp, WriteId};
 use skep_placement::profile::Code;
 
-use super::wire;
-use crate::device_store::{ShardHeader, ShardKey};
+use crate::shard::{ShardHeader, ShardKey};
+use crate::wire;
 
 /// A message that names no shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the message is malformed: {0}")]
 pub struct Malformed(pub &'static str);
+
+impl From<Malformed> for wire::Reply {
+    fn from(malformed: Malformed) -> Self {
+        wire::Reply { status: wire::Status::Invalid.into(), detail: malformed.to_string(), ..wire::Reply::default() }
+    }
+}
 
 /// The name of a shard as a message.
 pub fn name_to_wire(key: ShardKey) -> wire::ShardName {
