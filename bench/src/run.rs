@@ -59,6 +59,9 @@ pub fn run(options: &RunOptions) -> Result<ExitCode, Fault> {
     show(&results, options.json)?;
     if let Some(folder) = &options.results {
         report::write(&results, folder)?;
+        if !options.json {
+            output::line(&format!("written to {}", folder.join("RESULTS.md").display()));
+        }
     }
     let (_met, _missed, failed) = tally(&results.rows);
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

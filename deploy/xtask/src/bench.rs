@@ -47,9 +47,6 @@ pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode, Fault> {
     // Ctrl-C reaches the benchmark too, which ends what it started; this process waits for that.
     let _interrupt = Interrupt::install()?;
     let status = command.stdin(Stdio::null()).status().map_err(|cause| Fault::new(format!("the benchmark cannot be run: {cause}")))?;
-    if options.is_whole() && status.code().is_some() {
-        output::line(&format!("written to {}", root.join("bench/RESULTS.md").display()));
-    }
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
