@@ -10,10 +10,12 @@ use crate::fault::Fault;
 
 /// What folders of clusters begin with.
 const PREFIX: &str = "skep-bench-";
-/// What must be free on its file system for a few rows.
-const FREE_BYTES_MIN: u64 = 20 << 30;
-/// And for a run of all: nothing is given back before a cluster ends, and nodes refuse writes below a twentieth of the disk.
-const FREE_BYTES_MIN_OF_ALL: u64 = 60 << 30;
+/// What must be free on its file system for a few rows, above what nodes leave free.
+const FREE_BYTES_MIN: u64 = 10 << 30;
+/// And for a run of all: nothing is given back before a cluster ends.
+const FREE_BYTES_MIN_OF_ALL: u64 = 54 << 30;
+/// Nodes refuse writes below one part in so many of the disk.
+const LEFT_FREE_PART: u64 = 20;
 
 /// Makes the folder this run's until the file is dropped.
 ///
@@ -42,7 +44,8 @@ pub fn check_room(folder: &Path, all_rows: bool) -> Result<(), Fault> {
     let cannot = |error: &dyn std::fmt::Display| Fault::io("look at", folder.display(), error);
     let stat = rustix::fs::statvfs(folder).map_err(|error| cannot(&error))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    let wanted = if all_rows { FREE_BYTES_MIN_OF_ALL } else { FREE_BYTES_MIN };
+    let left_free = stat.f_blocks.saturating_mul(stat.f_frsize) / LEFT_FREE_PART;
+    let wanted = left_free + if all_rows { FREE_BYTES_MIN_OF_ALL } else { FREE_BYTES_MIN };
     if free < wanted {
         let why = format!("{} GiB are free in {}, {} are wanted", free >> 30, folder.display(), wanted >> 30);
         return Err(Fault::new(why).advise("Choose another folder with --dir, or a few rows with --rows"));
