@@ -17,6 +17,8 @@ use std::process::ExitCode;
 
 /// A shard of a whole chunk under 4+2.
 const SHARD_BYTES: usize = CHUNK_LENGTH_BYTES_MAX / 4;
+/// One alone is too few instructions to tell anything.
+const HEADERS: u64 = 1_000;
 
 fn main() -> ExitCode {
     skep_micro::run(&[encode_case(), decode_case(), header_to_wire_case(), header_from_wire_case()])
@@ -49,17 +51,23 @@ fn decode_case() -> Case {
 }
 
 fn header_to_wire_case() -> Case {
-    Case::repeated("frames/header-to-wire", Amount::Things(1), || {
+    Case::repeated("frames/header-to-wire", Amount::Things(HEADERS), || {
         let header = header();
-        move || drop(black_box(header_to_wire(black_box(&header))))
+        move || {
+            for _ in 0..HEADERS {
+                black_box(header_to_wire(black_box(&header)));
+            }
+        }
     })
 }
 
 fn header_from_wire_case() -> Case {
-    Case::repeated("frames/header-from-wire", Amount::Things(1), || {
+    Case::repeated("frames/header-from-wire", Amount::Things(HEADERS), || {
         let shard: Shard = header_to_wire(&header());
         move || {
-            black_box(header_from_wire(Some(black_box(&shard).clone())).expect("it is a header"));
+            for _ in 0..HEADERS {
+                black_box(header_from_wire(Some(black_box(&shard).clone())).expect("it is a header"));
+            }
         }
     })
 }

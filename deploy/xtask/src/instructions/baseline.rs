@@ -55,7 +55,7 @@ mod tests {
     fn the_stored_counts_can_be_read() {
         let baseline = Baseline::read(&Baseline::path()).expect("the repository holds counts");
         assert!(baseline.compiler.starts_with("rustc "), "{}", baseline.compiler);
-        for group in ["apply/", "checksum/", "chunk/", "codec/", "keys/", "log/"] {
+        for group in ["apply/", "checksum/", "chunk/", "codec/", "frames/", "keys/", "log/"] {
             assert!(baseline.instructions.keys().any(|case| case.starts_with(group)), "{group} has no count");
         }
         assert!(baseline.instructions.values().all(|count| *count > 1_000), "a count of next to nothing guards nothing: {baseline:?}");
