@@ -2,6 +2,7 @@
 
 mod stage;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -73,12 +74,16 @@ async fn measure(options: &RunOptions, rows: &[Row]) -> Result<Vec<RowResult>, F
     bar.set_style(style.unwrap_or_else(|_bad_template| ProgressStyle::default_bar()).progress_chars("=> "));
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut found = Vec::with_capacity(rows.len());
-    for group in rows.chunk_by(|one, other| one.setting.nodes == other.setting.nodes) {
+    let mut peaks = BTreeMap::new();
+    for group in rows.chunk_by(|one, other| stage_of(one) == stage_of(other)) {
         let Some(first) = group.first() else { continue };
         let nodes = first.setting.nodes;
         bar.set_message(format!("starting {nodes} nodes"));
         match Stage::start(options, nodes).await {
-            Ok(mut stage) => stage.run(group, &bar, &mut found).await,
+            Ok(mut stage) => {
+                let peak = peaks.entry(nodes).or_default();
+                stage.run(group, &bar, &mut found, peak).await;
+            }
             Err(fault) => {
                 let failed = |row: &Row| RowResult { fault: Some(format!("{nodes} nodes did not start: {fault}")), ..RowResult::new(row) };
                 found.extend(group.iter().map(failed));
@@ -87,6 +92,11 @@ async fn measure(options: &RunOptions, rows: &[Row]) -> Result<Vec<RowResult>, F
     }
     bar.finish_and_clear();
     Ok(found)
+}
+
+/// Rows run on the same clusters as those before them where this is the same. Large files have some of their own: what was written takes room until its cluster ends.
+fn stage_of(row: &Row) -> (usize, bool) {
+    (row.setting.nodes, row.family == Family::Large)
 }
 
 fn show(results: &Results, as_json: bool) -> Result<(), Fault> {

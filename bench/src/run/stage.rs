@@ -51,7 +51,7 @@ pub(super) struct Stage<'a> {
     data: Vec<Data>,
     /// Of Skep, once a node was killed.
     killed: Option<(Killed, Duration)>,
-    /// Of Skep over all rows.
+    /// The largest node of Skep over all rows with so many nodes.
     peak_resident_bytes: u64,
 }
 
@@ -78,8 +78,9 @@ impl<'a> Stage<'a> {
         std::iter::once(self.skep.side()).chain(before).chain([self.limit.side()]).chain(self.peer.clone()).collect()
     }
 
-    /// Runs rows in their order.
-    pub(super) async fn run(&mut self, rows: &[Row], bar: &ProgressBar, found: &mut Vec<RowResult>) {
+    /// Runs rows in their order; `peak` is the largest node of Skep so far, in bytes of memory.
+    pub(super) async fn run(&mut self, rows: &[Row], bar: &ProgressBar, found: &mut Vec<RowResult>, peak: &mut u64) {
+        self.peak_resident_bytes = *peak;
         self.data.resize_with(self.sides().len(), Data::default);
         for (place, row) in rows.iter().enumerate() {
             bar.set_message(row.id());
@@ -98,6 +99,7 @@ impl<'a> Stage<'a> {
             found.push(result);
             bar.inc(1);
         }
+        *peak = self.peak_resident_bytes;
     }
 
     /// Kills a node when the first of the rows still to come needs that. What they read is written before.
