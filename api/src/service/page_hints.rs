@@ -11,6 +11,9 @@ use skep_raft::wire::meta::v1::{EntryPage, EntryPath};
 use crate::limits;
 use crate::service::place::Place;
 
+/// Members between two marks of a page.
+const MARKED_EVERY: u64 = 1_000;
+
 /// Which page is meant: the folder, the instant, the kind of members, and how many come before it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PageKey {
@@ -68,6 +71,12 @@ impl PageHint {
         Self { folder, changed_at: 0, after: String::new(), total }
     }
 
+    /// Where further pages of an instant begin, with how many members before each, as a page says whose members were counted one by one.
+    pub(crate) fn marked(page: &EntryPage, total: u64) -> impl Iterator<Item = (u64, Self)> {
+        let counted = Self::counted(page, total);
+        (1..).zip(&page.marks).map(move |(number, name)| (number * MARKED_EVERY, Self { after: name.clone(), ..counted.clone() }))
+    }
+
     /// Whether a page was read of the folder and the state that the hint is about.
     pub(crate) fn holds_for(&self, page: &EntryPage) -> bool {
         page.folder.as_ref().is_some_and(|folder| folder.entry == self.folder) && state_of(page) == self.changed_at
@@ -88,6 +97,12 @@ fn state_of(page: &EntryPage) -> u64 {
 impl PageHints {
     pub(crate) fn get(&self, key: &PageKey) -> Option<PageHint> {
         self.kept().hints.get(key).cloned()
+    }
+
+    /// The hint of the page, or of the nearest one before it, and how many members come before that.
+    pub(crate) fn nearest(&self, key: &PageKey) -> Option<(u64, PageHint)> {
+        let first = PageKey { offset: 0, ..key.clone() };
+        self.kept().hints.range(first..=key.clone()).next_back().map(|(of, hint)| (of.offset, hint.clone()))
     }
 
     pub(crate) fn put(&self, key: PageKey, hint: PageHint) {
@@ -152,5 +167,21 @@ mod tests {
         assert_eq!(hints.get(&key(0)), None);
         assert_eq!(hints.get(&key(1)), Some(hint.clone()));
         assert_eq!(hints.get(&key(most)), Some(hint));
+    }
+
+    #[test]
+    fn the_nearest_hint_before_a_page_is_found() {
+        let hints = PageHints::default();
+        assert_eq!(hints.nearest(&key(5)), None);
+        let marked = EntryPage { marks: vec!["k".to_owned(), "s".to_owned()], ..page(1, 0, &[]) };
+        PageHint::marked(&marked, 2_500).for_each(|(offset, hint)| hints.put(key(offset), hint));
+        let found = |offset: u64| hints.nearest(&key(offset)).map(|(offset, hint)| (offset, hint.after, hint.total));
+        assert_eq!(found(999), None);
+        assert_eq!(found(1_000), Some((1_000, "k".to_owned(), 2_500)));
+        assert_eq!(found(1_999), Some((1_000, "k".to_owned(), 2_500)));
+        assert_eq!(found(9_999), Some((2_000, "s".to_owned(), 2_500)));
+        let other = PageKey { at: 7, ..key(9_999) };
+        assert_eq!(hints.nearest(&other), None, "another instant");
+        assert_eq!(hints.nearest(&PageKey { kind: 1, ..key(9_999) }), None, "another kind");
     }
 }

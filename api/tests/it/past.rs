@@ -54,6 +54,37 @@ async fn an_instant_is_seen_on_every_way() {
     node.stop().await;
 }
 
+/// Where pages begin is known from the first one on, whichever that is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_a_large_folder_of_the_past_come_in_any_order() {
+    let node = Node::start().await;
+    let token = node.token().await;
+    node.mkdir("common-files/large").await;
+    let name = |number: usize| format!("common-files/large/{number:05}");
+    let nodes: Vec<Value> = (0..3_500).map(|number| json!({"Path": name(number), "Type": "LEAF"})).collect();
+    for nodes in nodes.chunks(1_000) {
+        assert_eq!(node.rest(&token, ("POST", "/a/tree/create"), &json!({"Nodes": nodes})).await.status, 200);
+    }
+    let then = now();
+    let change = |number| json!({"Type": "PUT_FILE", "Path": name(number), "Contents": "changed"});
+    let delete = |number| json!({"Type": "DELETE", "Path": name(number), "RemovePermanently": true});
+    let made = json!({"Type": "PUT_FILE", "Path": "common-files/large/0-new", "Contents": "new"});
+    let operations: Vec<Value> = (0..500).map(change).chain((1_000..1_500).map(delete)).chain([made]).collect();
+    assert_eq!(node.rest(&token, ("POST", "/a/tree/batch"), &json!({"Operations": operations})).await.status, 200);
+    for (turn, offset) in [2_900, 1_000, 999, 0, 1_001, 3_499, 3_500, 2_100, 2_000].into_iter().enumerate() {
+        let asked = json!({"NodePaths": ["common-files/large/*"], "At": then, "Limit": 2, "Offset": offset});
+        let page = node.rest(&token, ("POST", "/a/tree/stats"), &asked).await.json();
+        let paths: Vec<&str> = page["Nodes"].as_array().into_iter().flatten().filter_map(|node| node["Path"].as_str()).collect();
+        let expected: Vec<String> = (offset..3_500).take(2).map(name).collect();
+        assert_eq!(
+            (paths, &page["Pagination"]["Total"]),
+            (expected.iter().map(String::as_str).collect(), &json!(3_500)),
+            "turn {turn}, from {offset}"
+        );
+    }
+    node.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_past_is_not_changed_and_the_future_not_seen() {
     let node = Node::start().await;

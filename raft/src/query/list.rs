@@ -68,6 +68,19 @@ fn count(state: &dyn ReadState, folder: EntryId, sums: &FolderSums, query: &List
     Ok(total)
 }
 
+/// Of so many members that are counted one by one, one is marked.
+const MARK_EVERY: u64 = 1_000;
+/// In one answer.
+const MARKS_MAX: usize = 1_000;
+
+/// Counts members one by one.
+fn count_one(page: &mut EntryPage, name: &str) {
+    page.total += 1;
+    if page.total.is_multiple_of(MARK_EVERY) && page.marks.len() < MARKS_MAX {
+        page.marks.push(name.to_owned());
+    }
+}
+
 /// The members that a folder had. Where nothing has changed since, they are those of now: found, passed over and counted as these are.
 fn list_past(state: &dyn ReadState, query: &ListQuery) -> Result<Found, StateError> {
     let folder = match past::look_up(state, query.path.as_ref(), query.at)? {
@@ -90,10 +103,16 @@ fn list_past(state: &dyn ReadState, query: &ListQuery) -> Result<Found, StateErr
     } else {
         past::members(state, folder.entry, &query.after, query.at)
     };
+    // A folder that has changed is counted one by one, on the way to the page and on from it if all of it is passed.
+    let counted = query.count_total && as_now.is_none();
+    let counts_here = counted && query.after.is_empty();
     for row in rows {
         let (name, was) = row?;
         if !wanted(&was) {
             continue;
+        }
+        if counts_here {
+            count_one(&mut page, &name);
         }
         if skip > 0 {
             skip -= 1;
@@ -101,18 +120,23 @@ fn list_past(state: &dyn ReadState, query: &ListQuery) -> Result<Found, StateErr
         }
         if page.entries.len() == limit {
             page.more = true;
+            if counts_here {
+                continue;
+            }
             break;
         }
         page.entries.push(past::show(Some((folder.entry, &name)), &was)?);
     }
-    match as_now.filter(|_| query.count_total) {
-        Some(sums) => page.total = count(state, folder.entry, &sums, query)?,
-        None if query.count_total => {
-            for row in past::members(state, folder.entry, "", query.at) {
-                page.total += u64::from(wanted(&row?.1));
+    if let Some(sums) = as_now.filter(|_| query.count_total) {
+        page.total = count(state, folder.entry, &sums, query)?;
+    }
+    if counted && !counts_here {
+        for row in past::members(state, folder.entry, "", query.at) {
+            let (name, was) = row?;
+            if wanted(&was) {
+                count_one(&mut page, &name);
             }
         }
-        None => {}
     }
     Ok(Found::List(page))
 }

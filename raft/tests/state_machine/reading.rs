@@ -2,8 +2,8 @@
 
 use super::group::{Group, code, id, path, stored};
 use skep_raft::wire::meta::v1::{
-    Absence, ContentAnswer, ContentQuery, EntryKind, EntryPage, EntryPath, ListQuery, LocateQuery, RejectionCode, StatQuery, StoredChunk,
-    VersionsQuery, WalkPage, WalkQuery, answer, content_command, new_content, query, tree_command,
+    Absence, ContentAnswer, ContentQuery, DeleteEntry, EntryKind, EntryPage, EntryPath, ListQuery, LocateQuery, RejectionCode, StatQuery,
+    StoredChunk, VersionsQuery, WalkPage, WalkQuery, answer, content_command, new_content, query, tree_command,
 };
 
 fn list(group: &Group, asked: ListQuery) -> EntryPage {
@@ -55,6 +55,43 @@ fn a_large_folder_pages_without_gap_or_repetition() {
     assert_eq!((names(&page), page.more, page.total), (vec!["01000", "01010"], true, 250));
     assert_eq!(page.folder.unwrap().sums.unwrap().files, 2_250);
     assert_eq!(list(&group, ListQuery { path: path("/big"), limit: 5_000, ..ListQuery::default() }).entries.len(), 1_000);
+    let counted = list(&group, ListQuery { path: path("/big"), count_total: true, ..ListQuery::default() });
+    assert_eq!(counted.marks, Vec::<String>::new(), "the folder knows its count");
+
+    let (then, entry) = (group.clock, |number| format!("/big/{number:05}"));
+    group.clock += 1_000_000;
+    group.put("/big/00000-between", b"new").unwrap();
+    group.put(&entry(7), b"changed").unwrap();
+    let delete = DeleteEntry { path: path(&entry(1_001)), permanently: true, ..DeleteEntry::default() };
+    group.tree(tree_command::What::DeleteEntry(delete)).unwrap();
+    let past = |from, kind, after: &str| {
+        let kind = i32::from(kind);
+        list(
+            &group,
+            ListQuery {
+                at: then,
+                path: path("/big"),
+                skip: from,
+                limit: 3,
+                after: after.to_owned(),
+                kind,
+                count_total: true,
+                ..ListQuery::default()
+            },
+        )
+    };
+    for (from, after) in [(0, ""), (1_000, ""), (2_499, ""), (2_500, ""), (1, "00998")] {
+        let page = past(from, EntryKind::Unspecified, after);
+        let first = usize::try_from(from).unwrap() + if after.is_empty() { 0 } else { 999 };
+        let expected: Vec<&str> = all.iter().skip(first).take(3).map(String::as_str).collect();
+        assert_eq!((names(&page), page.more, page.total), (expected, first + 3 < 2_500, 2_500), "{from} behind {after:?}");
+        assert_eq!(page.marks, ["00999", "01999"], "the thousandth and the two thousandth");
+    }
+    let files = past(900, EntryKind::File, "");
+    assert_eq!(
+        (names(&files), files.total, files.marks),
+        (vec!["01001", "01002", "01003"], 2_250, vec!["01111".to_owned(), "02222".to_owned()])
+    );
     group.check();
 }
 
@@ -134,7 +171,7 @@ fn a_range_gets_the_chunks_that_cover_it() {
 #[test]
 fn every_version_stays_readable() {
     let mut group = Group::datasource();
-    let versions: Vec<bytes::Bytes> = (0..5_u8).map(|number| group.put("/f", &[number; 3]).unwrap().version.unwrap().version).collect();
+    let versions: Vec<bytes::Bytes> = (0..5_u8).map(|number| group.put("/f", &[number; 3]).unwrap().entry.unwrap().version).collect();
     for (number, version) in (0_u8..).zip(&versions) {
         let answer = content(&group, ContentQuery { path: path("/f"), version: version.clone(), ..ContentQuery::default() });
         assert_eq!((answer.inlined.as_ref(), answer.version.unwrap().number), (&[number; 3][..], u64::from(number) + 1));
