@@ -20,6 +20,7 @@ use crate::service::{Parts, Service};
 mod caller;
 
 pub use caller::Caller;
+pub(crate) use caller::Proofs;
 
 /// Settings of the faces; the node fills them from its configuration.
 #[derive(Clone, Debug)]

@@ -200,8 +200,15 @@ pub trait StateKey: Sized {
     /// Where it lies.
     const FAMILY: Family;
 
+    /// Writes the key as it is on disk behind what is there.
+    fn write(&self, bytes: &mut BytesMut);
+
     /// The key on disk.
-    fn to_bytes(&self) -> Bytes;
+    fn to_bytes(&self) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(KEY_BYTES_MOSTLY);
+        self.write(&mut bytes);
+        bytes.freeze()
+    }
 
     /// Reads a key.
     ///
@@ -210,9 +217,12 @@ pub trait StateKey: Sized {
     fn from_bytes(bytes: &[u8]) -> Result<Self, StateError>;
 }
 
+/// Most keys are not longer.
+pub(crate) const KEY_BYTES_MOSTLY: usize = 64;
+
 /// The beginning of all keys of a kind that have these first parts.
 pub fn prefix<K: StateKey>(parts: &[&dyn KeyPart]) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(64);
+    let mut bytes = BytesMut::with_capacity(KEY_BYTES_MOSTLY);
     bytes.put_u8(K::KIND.number());
     parts.iter().for_each(|part| part.write(&mut bytes));
     bytes.freeze()
@@ -250,8 +260,9 @@ macro_rules! state_key {
             const KIND: $crate::keys::Kind = $crate::keys::Kind::$kind;
             const FAMILY: $crate::store::Family = $crate::store::Family::$family;
 
-            fn to_bytes(&self) -> bytes::Bytes {
-                $crate::keys::prefix::<Self>(&[$(&self.$part,)*])
+            fn write(&self, bytes: &mut bytes::BytesMut) {
+                bytes::BufMut::put_u8(bytes, $crate::keys::Kind::$kind.number());
+                $($crate::keys::KeyPart::write(&self.$part, bytes);)*
             }
 
             fn from_bytes(bytes: &[u8]) -> Result<Self, $crate::store::StateError> {

@@ -9,6 +9,7 @@
 pub(crate) mod audit;
 pub(crate) mod chunk;
 pub(crate) mod content;
+pub(crate) mod decoded;
 pub(crate) mod entry;
 pub(crate) mod feed;
 pub(crate) mod history;

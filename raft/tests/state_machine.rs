@@ -4,6 +4,8 @@
 
 #[path = "state_machine/audit.rs"]
 mod audit;
+#[path = "state_machine/batches.rs"]
+mod batches;
 #[path = "state_machine/broken.rs"]
 mod broken;
 #[path = "state_machine/collection.rs"]

@@ -109,6 +109,11 @@ impl Caller {
         self.authorize(self.place(path.clone())?)
     }
 
+    /// Proofs for the places of many paths.
+    pub(crate) fn proofs<A: Action>(&self) -> Proofs<'_, A> {
+        Proofs { caller: self, last: None }
+    }
+
     /// The proof for the place of a path as it was at an instant that the client names; of now, where it names none.
     pub(crate) fn at_instant<A: Action>(&self, path: &UserPath, at: &str) -> Result<Authorized<A, Place>, Failure> {
         let place = self.place(path.clone())?;
@@ -132,5 +137,23 @@ impl Caller {
     /// The proof for a job.
     pub(crate) fn job<A: Action>(&self, job: RecordId) -> Result<Authorized<A, Job>, Failure> {
         self.authorize(Job(job))
+    }
+}
+
+/// Proofs for many places: what was decided of a workspace counts for those that follow in it.
+pub(crate) struct Proofs<'a, A> {
+    caller: &'a Caller,
+    last: Option<Authorized<A, Place>>,
+}
+
+impl<A: Action> Proofs<'_, A> {
+    /// The proof for the place of a path.
+    pub(crate) fn at(&mut self, path: &UserPath) -> Result<Authorized<A, Place>, Failure> {
+        if let Some(known) = self.last.as_ref().and_then(|last| last.also_at(path)) {
+            return Ok(known);
+        }
+        let proof = self.caller.at::<A>(path)?;
+        self.last = proof.also_at(path);
+        Ok(proof)
     }
 }

@@ -234,6 +234,19 @@ impl<A: Action, S: Subject> Authorized<A, S> {
     }
 }
 
+impl<A: Action> Authorized<A, Place> {
+    /// The same proof for another path of the same workspace, whose rights are those of all that is in it; none for another workspace's.
+    pub(crate) fn also_at(&self, path: &UserPath) -> Option<Self> {
+        (path.slug() == self.subject.path().slug()).then(|| Self {
+            who: Arc::clone(&self.who),
+            subject: self.subject.with_path(path.clone()),
+            index: self.index,
+            decided_at: self.decided_at,
+            action: PhantomData,
+        })
+    }
+}
+
 impl Authorized<Administer, Cluster> {
     /// The proof for a command that came over mutual TLS from a node of this cluster, where the operator's shell runs: whoever holds a node's key holds the
     /// cluster. Never for a client of the API.

@@ -8,13 +8,12 @@ use skep_raft::wire::meta::v1::Precondition;
 use utoipa::ToSchema;
 
 use super::messages::{RestError, TreeNode};
-use super::node::entry_node;
+use super::node::entry_nodes;
 use super::wire::{RestRequest, RestResult, answer, number};
-use crate::app::{App, Caller};
+use crate::app::{App, Proofs};
 use crate::auth::rights::{WriteContent, WriteTree};
 use crate::error_code::{ErrorCode, Failure};
 use crate::service::batch::Step;
-use crate::service::place::Place;
 use crate::service::user_path::UserPath;
 
 /// Many changes of one datasource.
@@ -76,45 +75,40 @@ pub(crate) async fn batch(State(_app): State<App>, request: RestRequest) -> Rest
     let caller = request.caller().await?;
     let mut steps = Vec::with_capacity(message.operations.len());
     let mut places = Vec::with_capacity(message.operations.len());
+    let mut proofs = (caller.proofs::<WriteTree>(), caller.proofs::<WriteContent>());
     for (place, operation) in message.operations.iter().enumerate() {
-        let step = step_of(&caller, operation).map_err(|failure| failure.at(&format!("Operations[{place}]")))?;
-        places.push(shown_at(&caller, operation)?);
+        let step = step_of(&mut proofs, operation).map_err(|failure| failure.at(&format!("Operations[{place}]")))?;
+        places.push(step.leaves_at().clone());
         steps.push(step);
     }
     let entries = caller.service().batch(steps, &caller.context().continued()).await?;
-    let nodes = entries.iter().zip(&places).map(|(entry, place)| entry_node(entry, place, true)).collect();
+    let nodes = entry_nodes(entries.iter().zip(&places), true);
     Ok(answer(BatchResponse { nodes }))
 }
 
-/// Where an operation leaves its node.
-fn shown_at(caller: &Caller, operation: &BatchOperation) -> Result<Place, Failure> {
-    let path = if operation.kind == "MOVE" { &operation.target } else { &operation.path };
-    caller.place(path.parse::<UserPath>()?)
-}
-
-fn step_of(caller: &Caller, operation: &BatchOperation) -> Result<Step, Failure> {
+fn step_of((tree, content): &mut (Proofs<'_, WriteTree>, Proofs<'_, WriteContent>), operation: &BatchOperation) -> Result<Step, Failure> {
     let path: UserPath = operation.path.parse()?;
     let condition = condition_of(operation);
     let mtime = u64::try_from(operation.mtime).unwrap_or(0).saturating_mul(1_000_000);
     match operation.kind.as_str() {
-        "CREATE_FOLDER" => Ok(Step::CreateFolder { at: caller.at::<WriteTree>(&path)?, recursive: operation.recursive, mtime }),
+        "CREATE_FOLDER" => Ok(Step::CreateFolder { at: tree.at(&path)?, recursive: operation.recursive, mtime }),
         "PUT_FILE" => Ok(Step::PutFile {
-            at: caller.at::<WriteContent>(&path)?,
+            at: content.at(&path)?,
             bytes: Bytes::from(operation.contents.clone()),
             mtime,
             recursive: operation.recursive,
             condition,
         }),
         "MOVE" => Ok(Step::Move {
-            from: caller.at::<WriteTree>(&path)?,
-            to: Box::new(caller.at::<WriteTree>(&operation.target.parse()?)?),
+            from: tree.at(&path)?,
+            to: Box::new(tree.at(&operation.target.parse()?)?),
             overwrite: operation.overwrite,
             condition,
         }),
-        "DELETE" => Ok(Step::Delete { at: caller.at::<WriteTree>(&path)?, permanently: operation.remove_permanently, condition }),
+        "DELETE" => Ok(Step::Delete { at: tree.at(&path)?, permanently: operation.remove_permanently, condition }),
         "REVERT" => {
             let version = version_id(&operation.version_id)?;
-            Ok(Step::UseVersion { at: caller.at::<WriteContent>(&path)?, version, condition })
+            Ok(Step::UseVersion { at: content.at(&path)?, version, condition })
         }
         other => {
             let why = format!("Type: {other:?} is none of CREATE_FOLDER, PUT_FILE, MOVE, DELETE and REVERT");

@@ -56,15 +56,37 @@ pub(crate) fn workspace_node(seen: &SeenWorkspace) -> TreeNode {
 /// An entry at a place. The root of a workspace also says what the workspace is.
 pub(crate) fn entry_node(entry: &Entry, place: &Place, writable: bool) -> TreeNode {
     let seen = SeenWorkspace { record: place.workspace().clone(), writable };
-    let common = Common::of(&seen);
+    node_in(&seen, &Common::of(&seen), entry, place)
+}
+
+/// Entries at their places, as [`entry_node`] shows each.
+pub(crate) fn entry_nodes<'a>(entries: impl Iterator<Item = (&'a Entry, &'a Place)>, writable: bool) -> Vec<TreeNode> {
+    let mut known: Option<(&Place, SeenWorkspace, Common)> = None;
+    let node = |(entry, place): (&Entry, &'a Place)| {
+        let (_, seen, common) = match known.take() {
+            Some(known @ (of, ..)) if place.shares_workspace(of) => known,
+            _ => {
+                let seen = SeenWorkspace { record: place.workspace().clone(), writable };
+                let common = Common::of(&seen);
+                (place, seen, common)
+            }
+        };
+        let node = node_in(&seen, &common, entry, place);
+        known = Some((place, seen, common));
+        node
+    };
+    entries.map(node).collect()
+}
+
+fn node_in(seen: &SeenWorkspace, common: &Common, entry: &Entry, place: &Place) -> TreeNode {
     let name = place.path().last().unwrap_or_default();
     let mut node = common.node(entry, name, (place.path().to_string(), below(place.path())));
     if place.is_workspace_root() {
-        write_workspace(&seen, &common, &mut node.meta_store);
+        write_workspace(seen, common, &mut node.meta_store);
         if let Some(sums) = &entry.sums {
             node.meta_store.insert("ws_quota_usage", sums.bytes.to_string());
         }
-        node.uuid = common.uuid;
+        node.uuid = common.uuid.clone();
     }
     node
 }
@@ -247,7 +269,7 @@ mod tests {
     use bytes::Bytes;
     use skep_raft::wire::meta::v1::{Entry, EntryKind};
 
-    use super::{entry_node, media_type, root_node, workspace_node};
+    use super::{entry_node, entry_nodes, media_type, root_node, workspace_node};
     use crate::auth::authenticator::SignedIn;
     use crate::service::place::{Place, tests::workspace};
     use crate::service::workspaces::SeenWorkspace;
@@ -276,6 +298,19 @@ mod tests {
         for value in node.meta_store.values() {
             serde_json::from_str::<serde_json::Value>(value).expect("every value is a JSON text");
         }
+    }
+
+    #[test]
+    fn many_nodes_are_shown_as_each_by_itself() {
+        let entry = |byte: u8| Entry { entry: Bytes::copy_from_slice(&[byte; 16]), kind: EntryKind::File.into(), ..Entry::default() };
+        let other = workspace("plans", false);
+        let other = Place::in_workspace(other, &SignedIn::operator(), "plans/b".parse().expect("a path")).expect("a place");
+        let first = place("files/a");
+        let places = [first.clone(), other, first.with_path("files/c".parse().expect("a path"))];
+        let entries = [entry(1), entry(2), entry(3)];
+        let nodes = entry_nodes(entries.iter().zip(&places), false);
+        let alone: Vec<_> = entries.iter().zip(&places).map(|(entry, place)| entry_node(entry, place, false)).collect();
+        assert_eq!(nodes, alone);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::messages::{
     BackgroundJob, CreateNodesRequest, DeleteNodesRequest, DeleteNodesResponse, HeadNodeResponse, NodesCollection, RestError,
     RestoreNodesRequest, RestoreNodesResponse, SentNode, TreeNode,
 };
-use super::node::{entry_node, root_node};
+use super::node::{entry_node, entry_nodes, root_node};
 use super::wire::{Context, RestRequest, RestResult, answer};
 use crate::app::{App, Caller};
 use crate::auth::rights::{ReadTree, WriteContent, WriteTree};
@@ -115,16 +115,17 @@ async fn create_at_once(caller: &Caller, message: &CreateNodesRequest) -> Result
     }
     let mut steps = Vec::with_capacity(message.nodes.len());
     let mut places: Vec<Place> = Vec::with_capacity(message.nodes.len());
+    let (mut folders, mut files) = (caller.proofs::<WriteTree>(), caller.proofs::<WriteContent>());
     for sent in &message.nodes {
         let path: UserPath = sent.path.parse()?;
         let (step, place) = match sent.kind.as_deref() {
             Some("COLLECTION") => {
-                let at = caller.at::<WriteTree>(&path)?;
+                let at = folders.at(&path)?;
                 let place = at.subject().clone();
                 (Step::CreateFolder { at, recursive: message.recursive, mtime: micros(sent.mtime) }, place)
             }
             Some("LEAF") => {
-                let at = caller.at::<WriteContent>(&path)?;
+                let at = files.at(&path)?;
                 let place = at.subject().clone();
                 let step = Step::PutFile {
                     at,
@@ -149,7 +150,7 @@ async fn create_at_once(caller: &Caller, message: &CreateNodesRequest) -> Result
         ErrorCode::PreconditionFailed => Failure { code: ErrorCode::AlreadyExists, ..failure },
         _ => failure,
     })?;
-    Ok(Some(entries.iter().zip(&places).map(|(entry, place)| entry_node(entry, place, true)).collect()))
+    Ok(Some(entry_nodes(entries.iter().zip(&places), true)))
 }
 
 /// The text of a new file. The value is a JSON text; some clients send the plain text.

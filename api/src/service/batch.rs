@@ -108,6 +108,11 @@ enum Decided {
 }
 
 impl Step {
+    /// Where its node is when it was carried out.
+    pub(crate) fn leaves_at(&self) -> &Place {
+        self.target().unwrap_or_else(|| self.place())
+    }
+
     fn place(&self) -> &Place {
         match self {
             Step::CreateFolder { at, .. } | Step::Delete { at, .. } | Step::SetMeta { at, .. } => at.subject(),

@@ -112,6 +112,11 @@ impl Place {
         &self.workspace
     }
 
+    /// Whether both are in one workspace, as it was read once.
+    pub(crate) fn shares_workspace(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.workspace, &other.workspace)
+    }
+
     /// Its id.
     pub(crate) fn id(&self) -> RecordId {
         self.workspace_id
@@ -165,7 +170,7 @@ impl Place {
     /// A place in the same workspace.
     pub(crate) fn with_path(&self, path: UserPath) -> Self {
         debug_assert_eq!(path.slug(), self.path.slug(), "a place does not change its workspace");
-        Self { path, ..self.clone() }
+        Self { workspace: Arc::clone(&self.workspace), root: self.root.clone(), user_quota: self.user_quota.clone(), path, ..*self }
     }
 
     /// The last name; none for the workspace's root.

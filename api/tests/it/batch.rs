@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::asking::COMMON;
-use crate::harness::Node;
+use crate::harness::{Node, PASSWORD};
 
 async fn batch(node: &Node, token: &str, operations: Vec<Value>) -> (u16, Value) {
     let answer = node.rest(token, ("POST", "/a/tree/batch"), &json!({"Operations": operations})).await;
@@ -120,5 +120,46 @@ async fn one_step_that_does_not_hold_changes_nothing() {
     let (status, done) = batch(&node, &token, steps(&now)).await;
     assert_eq!((status, done["Nodes"].as_array().map(Vec::len)), (200, Some(3)), "{done}");
     assert_eq!(node.names(&token, "common-files").await, ["b", "d", "recycle_bin"]);
+    node.stop().await;
+}
+
+/// Rights are decided once for the paths of a workspace: never for those of another beside it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_workspace_of_a_batch_has_rights_of_its_own() {
+    let node = Node::start().await;
+    let token = node.token().await;
+    let plans = |rights: &str| {
+        let attributes = json!({"DEFAULT_RIGHTS": rights}).to_string();
+        json!({"Label": "Plans", "RootNodes": {"r": {"Path": "pydiods1/plans"}}, "Attributes": attributes})
+    };
+    assert_eq!(node.rest(&token, ("PUT", "/a/workspace/plans"), &plans("r")).await.status, 200);
+    assert_eq!(node.rest(&token, ("PUT", "/a/user/alice"), &json!({"Password": PASSWORD})).await.status, 200);
+    let session = json!({"AuthInfo": {"type": "credentials", "login": "alice", "password": PASSWORD}});
+    let session = node.rest("none", ("POST", "/a/frontend/session"), &session).await.json();
+    let hers = session["JWT"].as_str().expect("a token");
+
+    let paths = ["common-files/a", "plans/b", "common-files/c", "plans/d"];
+    let operations = || paths.map(|path| json!({"Type": "PUT_FILE", "Path": path, "Contents": "x"})).to_vec();
+    let nodes = json!({"Nodes": paths.map(|path| json!({"Path": path, "Type": "LEAF"}))});
+    let (status, refused) = batch(&node, hers, operations()).await;
+    assert_eq!(status, 403, "{refused}");
+    let moved = vec![json!({"Type": "MOVE", "Path": "common-files/a", "Target": "plans/a"})];
+    node.write("common-files/a", "old").await;
+    let (status, refused) = batch(&node, hers, moved).await;
+    assert_eq!(status, 403, "{refused}");
+    let refused = node.rest(hers, ("POST", "/a/tree/create"), &nodes).await;
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    assert_eq!(node.names(&token, "common-files").await, ["a", "plans"]);
+
+    assert_eq!(node.rest(&token, ("PUT", "/a/workspace/plans"), &plans("rw")).await.status, 200);
+    let (status, done) = batch(&node, hers, operations()).await;
+    assert_eq!(status, 200, "{done}");
+    let shown = |node: &Value| (node["Path"].clone(), node["AppearsIn"][0]["WsSlug"].clone(), node["AppearsIn"][0]["Path"].clone());
+    let nodes: Vec<_> = done["Nodes"].as_array().expect("nodes").iter().map(shown).collect();
+    let expected = paths.map(|path| {
+        let (slug, below) = path.split_once('/').expect("a workspace");
+        (json!(path), json!(slug), json!(below))
+    });
+    assert_eq!(nodes, expected);
     node.stop().await;
 }

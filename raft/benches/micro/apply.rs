@@ -1,14 +1,19 @@
 //! The state machine: commands in entries of eight, applied to a folder of a thousand files and committed to the store in memory; and pages of listings.
 
-use super::group::{FILES, Group, by_user, file_name, path, put, small_content};
+use super::group::{FILES, Group, by_user, file_name, path, put, put_file, small_content};
 use skep_micro::{Amount, Case};
 use skep_raft::wire::meta::v1::{
-    ChunkList, Code, Command, ListQuery, MoveEntry, StoredChunk, WriteId, answer, new_content, query, tree_command,
+    BatchStep, ChunkList, Code, Command, ListQuery, MoveEntry, StoredChunk, TreeBatch, WriteId, answer, batch_step, new_content, query,
+    tree_command,
 };
 use std::hint::black_box;
 
 /// Commands that one run applies.
 const COMMANDS: u64 = 64;
+/// Batches that one run applies.
+const BATCHES: u64 = 4;
+/// Files of a batch.
+const BATCH_STEPS: u64 = 100;
 /// Entries of a page.
 const PAGE: u32 = 100;
 /// A chunk of full length, in bytes.
@@ -18,6 +23,7 @@ const CHUNKS: u64 = 16;
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
+        batches_case(),
         commands_case("apply/create-file", |number| put(&file_name(FILES + number), 10_000 + number, small_content(number))),
         commands_case("apply/small-version", |number| put(&file_name(number), 10_000 + number, small_content(number))),
         commands_case("apply/version-of-16-chunks", |number| put(&file_name(number), 10_000 + number, chunked_content(number))),
@@ -36,6 +42,26 @@ fn commands_case(name: &'static str, command: fn(u64) -> Command) -> Case {
             group
         }
     })
+}
+
+/// The same files by batches, as `/a/tree/create` makes them.
+fn batches_case() -> Case {
+    Case::once("apply/create-in-batches", Amount::Things(BATCHES * BATCH_STEPS), move || {
+        let mut group = Group::with_files();
+        let commands: Vec<Command> = (0..BATCHES).map(batch).collect();
+        move || {
+            group.run(&commands);
+            group
+        }
+    })
+}
+
+fn batch(number: u64) -> Command {
+    let step = |at: u64| {
+        let number = FILES + number * BATCH_STEPS + at;
+        BatchStep { what: Some(batch_step::What::PutFile(put_file(&file_name(number), 10_000 + number, small_content(number)))) }
+    };
+    by_user(tree_command::What::Batch(TreeBatch { steps: (0..BATCH_STEPS).map(step).collect() }))
 }
 
 fn listing_case(name: &'static str, after: &'static str) -> Case {

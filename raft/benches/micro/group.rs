@@ -1,6 +1,7 @@
 //! A datasource's group with a thousand entries, one session and no log, and the commands that change it.
 
 use bytes::Bytes;
+use prost::Message;
 use skep_placement::ids::DatasourceId;
 use skep_raft::query;
 use skep_raft::state::{GroupKind, Position, apply_batch};
@@ -83,7 +84,9 @@ impl Group {
         self.place.clock += 1_000;
         let position = Position { index: self.place.index, term: 1 };
         let snapshot = self.store.snapshot();
-        let batch = Batch { clock: self.place.clock, proposals };
+        // As it comes from the log: its ids and names are parts of one piece of memory.
+        let entry = Bytes::from(Batch { clock: self.place.clock, proposals }.encode_to_vec());
+        let batch = Batch::decode(entry).expect("it was encoded just now");
         let (changes, outcomes) = apply_batch(&*snapshot, KIND, position, &batch).expect("memory does not fail");
         // Held any longer it would have the store copy all its rows.
         drop(snapshot);
@@ -123,8 +126,12 @@ pub(crate) fn by_user(what: tree_command::What) -> Command {
 }
 
 /// A new version of a file among the others; a new file if there is none of that name.
-pub(crate) fn put(name: &str, number: u64, (size, from): (u64, new_content::From)) -> Command {
-    by_user(tree_command::What::PutFile(PutFile {
+pub(crate) fn put(name: &str, number: u64, content: (u64, new_content::From)) -> Command {
+    by_user(tree_command::What::PutFile(put_file(name, number, content)))
+}
+
+pub(crate) fn put_file(name: &str, number: u64, (size, from): (u64, new_content::From)) -> PutFile {
+    PutFile {
         path: Some(path(&["team", "photos", name])),
         entry: id(number),
         version: id(number + (1 << 32)),
@@ -134,7 +141,7 @@ pub(crate) fn put(name: &str, number: u64, (size, from): (u64, new_content::From
         media_type: "image/jpeg".to_owned(),
         content: Some(NewContent { from: Some(from), key_version: 0 }),
         ..PutFile::default()
-    }))
+    }
 }
 
 /// A kibibyte in the metadata itself.

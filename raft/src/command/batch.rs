@@ -18,8 +18,13 @@ pub(super) fn apply(transaction: &mut Transaction<'_>, command: &TreeBatch) -> R
     }
     let mut steps = Vec::with_capacity(command.steps.len());
     for (place, command) in command.steps.iter().enumerate() {
+        match &command.what {
+            Some(What::CreateFolder(_) | What::PutFile(_)) => transaction.know_folders(),
+            _ => transaction.forget_folders(),
+        }
         steps.push(step(transaction, command).map_err(|stop| at(stop, place))?);
     }
+    transaction.forget_folders();
     let surplus = steps.iter_mut().flat_map(|done| std::mem::take(&mut done.surplus)).collect();
     let count = u64::try_from(steps.len()).unwrap_or(u64::MAX);
     Ok(Done { steps, count, surplus, ..Done::default() })

@@ -2,6 +2,8 @@
 //!
 //! Invariant: the ids of a copy follow from the command's seed and the entries copied, so every replica gives out the same.
 
+use std::rc::Rc;
+
 use skep_placement::chunk::FileHasher;
 use skep_placement::ids::{ContentId, EntryId};
 
@@ -49,24 +51,24 @@ pub(super) fn apply(transaction: &mut Transaction<'_>, command: &CopyEntry) -> R
     let copy = copy_one(transaction, &command.seed, &source.current, &target)?;
     let mut count = 1;
     if !command.shallow && source.is_folder() {
-        count += copy_below(transaction, &command.seed, source.entry, &copy)?;
+        count += copy_below(transaction, &command.seed, source.entry, copy.clone())?;
     }
     let shown = entry::show(transaction.state(), &copy, false)?;
     Ok(Done { entry: Some(shown), created, count, final_path, ..Done::default() })
 }
 
 /// Copies all that lies below a folder into its copy. How many entries.
-fn copy_below(transaction: &mut Transaction<'_>, seed: &[u8], folder: EntryId, copy: &Located) -> Result<u64, Stop> {
+fn copy_below(transaction: &mut Transaction<'_>, seed: &[u8], folder: EntryId, copy: Located) -> Result<u64, Stop> {
     let mut count = 0;
-    let mut open = vec![(folder, copy.clone())];
+    let mut open = vec![(folder, Rc::new(copy))];
     while let Some((folder, copy)) = open.pop() {
         let members = read::rows::<CurrentKey>(transaction.state(), &[&folder], Direction::Forward);
         for (key, current) in members.collect::<Result<Vec<_>, StateError>>()? {
-            let target = Target { folder: copy.clone(), name: key.name.0, existing: None };
+            let target = Target { folder: Rc::clone(&copy), name: key.name.0, existing: None };
             let made = copy_one(transaction, seed, &current, &target)?;
             count += 1;
             if made.is_folder() {
-                open.push((read::stored_id(&current.entry, "an entry id")?, made));
+                open.push((read::stored_id(&current.entry, "an entry id")?, Rc::new(made)));
             }
         }
     }

@@ -2,7 +2,6 @@
 
 use skep_placement::ids::EntryId;
 
-use crate::keys::SumsKey;
 use crate::state::feed::{self, Told};
 use crate::state::rejection::{Stop, id, refuse};
 use crate::state::transaction::Transaction;
@@ -35,7 +34,7 @@ pub(super) fn open_hidden(transaction: &mut Transaction<'_>, command: &OpenHidde
     if created {
         tree::create(transaction, entry_id, None, EntryKind::Folder)?;
         let sums = tree::empty_sums(transaction.stamp());
-        transaction.put(&SumsKey { folder: entry_id }, &sums);
+        transaction.set_sums(entry_id, sums);
         let (kind, entry_kind) = (ChangeKind::Created, EntryKind::Folder);
         feed::tell(transaction, Told { kind, entry: entry_id, entry_kind, current: None, to: None, from: None, superseded: false });
     }

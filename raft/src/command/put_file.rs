@@ -45,7 +45,7 @@ pub(super) fn put(transaction: &mut Transaction<'_>, command: &PutFile) -> Resul
         None => new_file(transaction, &target, id(&command.entry, "entry id")?, &mut version)?,
     };
     let shown = entry::show(transaction.state(), &located, false)?;
-    Ok(Done { entry: Some(shown), created, surplus: taken.surplus, version: Some(version), ..Done::default() })
+    Ok(Done { entry: Some(shown), created, surplus: taken.surplus, ..Done::default() })
 }
 
 fn check_form(command: &PutFile) -> Result<(), Stop> {

@@ -5,7 +5,7 @@
 
 use skep_placement::ids::{EntryId, Stamp};
 
-use crate::keys::{ByIdKey, CurrentKey, RecycledKey, StateKey, SumsKey};
+use crate::keys::{ByIdKey, CurrentKey, RecycledKey, StateKey};
 use crate::state::path::{self, Located};
 use crate::state::rejection::{Stop, id, invalid, refuse};
 use crate::state::transaction::Transaction;
@@ -100,7 +100,7 @@ pub(super) fn empty(transaction: &mut Transaction<'_>, command: &EmptyBins) -> R
         }
         let is_old = command.seconds != 0 && key.since.0.saturating_add(command.seconds.saturating_mul(1_000_000)) <= transaction.stamp();
         let bin = located.chain.last().copied().unwrap_or(EntryId::ROOT);
-        let held = transaction.get(&SumsKey { folder: bin })?.unwrap_or_default().bytes;
+        let held = transaction.sums(bin)?.unwrap_or_default().bytes;
         if is_old || (command.bytes != 0 && held > command.bytes) {
             tree::discard(transaction, &located, Change::Deleted)?;
             transaction.delete(&key);

@@ -214,7 +214,9 @@ pub(crate) fn apply_entry(state: &ReplicaState, kind: GroupKind, (entry, respond
             // The commands of an entry ask for the same folders, sums and sessions.
             let state = RememberedState::over(state.snapshot());
             let (changes, outcomes) = apply_batch(&state, kind, position, &batch).map_err(io::Error::other)?;
-            (changes, Bytes::from(outcomes.encode_to_vec()))
+            // Only the leader has somebody to answer.
+            let answer = if responder.is_some() { Bytes::from(outcomes.encode_to_vec()) } else { Bytes::new() };
+            (changes, answer)
         }
     };
     state.commit(changes, covers)?;

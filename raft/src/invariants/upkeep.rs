@@ -8,7 +8,7 @@ use skep_placement::ids::EntryId;
 use super::Check;
 use crate::keys::{
     AppliedIndexKey, AuditKey, ByIdKey, ChangeKey, CurrentKey, FeedBeginKey, GoneKey, HistoryHorizonKey, HistoryKey, IdempotentExpiryKey,
-    IdempotentKey, ReapKey, RecycledKey, StampKey,
+    IdempotentKey, ReapKey, RecycledKey, StampKey, SumsKey,
 };
 use crate::state::read;
 use crate::store::StateError;
@@ -85,7 +85,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// A name is gone as long as the feed tells how it went; a name with history is there or gone.
+    /// A name is gone as long as the feed tells how it went, and its folder knows that one is; a name with history is there or gone.
     fn gone_names(&mut self) -> Result<(), StateError> {
         let mut left = BTreeSet::new();
         for (_, change) in self.all::<ChangeKey>()? {
@@ -97,6 +97,8 @@ impl Check<'_> {
         for (key, record) in self.all::<GoneKey>()? {
             let is_told = left.contains(&(key.parent, key.name.0.clone(), record.since));
             self.hold(is_told, || format!("{}/{} is gone since {}, which no change tells", key.parent, key.name.0, record.since));
+            let is_denied = read::get(self.state, &SumsKey { folder: key.parent })?.is_some_and(|sums| sums.no_name_gone);
+            self.hold(!is_denied, || format!("{}/{} is gone, and the folder says that no name is", key.parent, key.name.0));
         }
         for (key, _) in self.all::<HistoryKey>()? {
             let is_there = read::get(self.state, &CurrentKey::new(key.parent, &key.name.0))?.is_some();

@@ -3,7 +3,7 @@
 //! Invariants: replayed from its beginning it gives the tree as it is; each row of history was written by exactly one change, which names its place
 //! and carries its stamp, so that history expires with the feed.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use skep_placement::ids::{EntryId, RecordId};
 
 use crate::keys::ChangeKey;
@@ -11,6 +11,8 @@ use crate::state::path::Located;
 use crate::state::transaction::Transaction;
 use crate::state::tree::bytes_of;
 use crate::wire::meta::v1::{ChangeKind, ChangeRecord, CurrentRecord, EntryKind, EntryPlace};
+
+const ID_BYTES: usize = size_of::<EntryId>();
 
 /// A change as the steps of a tree tell it.
 pub(crate) struct Told<'a> {
@@ -60,7 +62,7 @@ pub(crate) fn tell_owner(transaction: &mut Transaction<'_>, told: Told<'_>, name
 fn write(transaction: &mut Transaction<'_>, told: Told<'_>, namespace: &str, owner: Bytes) {
     let index = transaction.position().index;
     let sub = transaction.next_sub();
-    let current = told.current.cloned().unwrap_or_default();
+    let current = told.current;
     let record = ChangeRecord {
         stamp: transaction.stamp(),
         kind: told.kind.into(),
@@ -68,10 +70,10 @@ fn write(transaction: &mut Transaction<'_>, told: Told<'_>, namespace: &str, own
         entry_kind: told.entry_kind.into(),
         to: told.to,
         from: told.from,
-        version: current.version,
-        version_number: current.version_number,
-        size: current.size,
-        mtime: current.mtime,
+        version: current.map(|current| current.version.clone()).unwrap_or_default(),
+        version_number: current.map_or(0, |current| current.version_number),
+        size: current.map_or(0, |current| current.size),
+        mtime: current.map_or(0, |current| current.mtime),
         actor: Some(transaction.actor().clone()),
         request_id: transaction.request_id().to_owned(),
         namespace: namespace.to_owned(),
@@ -84,9 +86,10 @@ fn write(transaction: &mut Transaction<'_>, told: Told<'_>, namespace: &str, own
 /// Where an entry hangs; a root hangs nowhere.
 pub(crate) fn place_of(located: &Located) -> Option<EntryPlace> {
     let (parent, name) = located.place.as_ref()?;
-    Some(EntryPlace {
-        parent: bytes_of(*parent),
-        name: name.clone(),
-        chain: located.chain.iter().map(|folder| bytes_of(*folder)).collect(),
-    })
+    // All ids lie in one piece of memory.
+    let mut ids = BytesMut::with_capacity((1 + located.chain.len()) * ID_BYTES);
+    std::iter::once(parent).chain(&located.chain).for_each(|id| ids.put_slice(&id.0));
+    let mut ids = ids.freeze();
+    let mut next = || ids.split_to(ID_BYTES);
+    Some(EntryPlace { parent: next(), name: name.clone(), chain: located.chain.iter().map(|_folder| next()).collect() })
 }

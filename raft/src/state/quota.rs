@@ -5,7 +5,7 @@
 
 use skep_placement::ids::EntryId;
 
-use crate::keys::{LimitsKey, SumsKey};
+use crate::keys::LimitsKey;
 use crate::state::path::{self, Lookup};
 use crate::state::rejection::{Stop, refuse};
 use crate::state::transaction::Transaction;
@@ -88,6 +88,6 @@ fn entries(sums: &FolderSums) -> u64 {
 fn held(transaction: &Transaction<'_>, root: &EntryPath) -> Result<Option<(EntryId, FolderSums)>, StateError> {
     let Ok(base) = EntryId::try_from(root.base.as_ref()) else { return Ok(None) };
     let Lookup::Found(located) = path::look_up(transaction.state(), base, &root.names)? else { return Ok(None) };
-    let sums = transaction.get(&SumsKey { folder: located.entry })?.unwrap_or_default();
+    let sums = transaction.sums(located.entry)?.unwrap_or_default();
     Ok(Some((located.entry, sums)))
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use prost::Message;
 
 use crate::keys::{self, KeyPart, StateKey};
@@ -10,7 +10,8 @@ use crate::store::{Direction, ReadState, StateError};
 
 /// The record of a key.
 pub(crate) fn get<K: StateKey>(state: &dyn ReadState, key: &K) -> Result<Option<K::Record>, StateError> {
-    let bytes = key.to_bytes();
+    let mut bytes = BytesMut::with_capacity(keys::KEY_BYTES_MOSTLY);
+    key.write(&mut bytes);
     let Some(value) = state.get(K::FAMILY, &bytes)? else { return Ok(None) };
     decode::<K>(&bytes, value).map(Some)
 }

@@ -1,13 +1,20 @@
 //! What a command works on: the state as the entry has changed it so far, the stamp, who asks, and the group's counters.
 
-use bytes::Bytes;
-use prost::Message;
+use std::rc::Rc;
 
-use crate::keys::{Counter, CounterKey, RightsIndexKey, StampKey, StateKey, TotalsKey};
+use bytes::{Bytes, BytesMut};
+use prost::Message;
+use skep_placement::ids::EntryId;
+
+use crate::keys::{Counter, CounterKey, RightsIndexKey, StampKey, StateKey, SumsKey, TotalsKey};
 use crate::state::overlay::Overlay;
+use crate::state::path::Located;
 use crate::state::{GroupKind, Position, limits, read};
 use crate::store::{Changes, Family, ReadState, StateError};
-use crate::wire::meta::v1::{Actor, Command, GroupTotals};
+use crate::wire::meta::v1::{Actor, Command, FolderSums, GroupTotals};
+
+/// Keys and records are written into pieces of memory of this size: one allocation for some dozens of rows.
+const PIECE_BYTES: usize = 16 << 10;
 
 /// An entry under way.
 pub(crate) struct Transaction<'a> {
@@ -15,8 +22,8 @@ pub(crate) struct Transaction<'a> {
     kind: GroupKind,
     position: Position,
     stamp: u64,
-    /// The group's counters, decoded once; written when what is changed so far is kept.
-    totals: Totals,
+    /// The piece that keys and records are written into.
+    piece: BytesMut,
     asked: Asked,
     /// Rows of the feed and the audit that this entry has written.
     sub: u32,
@@ -24,13 +31,21 @@ pub(crate) struct Transaction<'a> {
     fence_met: bool,
     /// Recycle bins that the command has made.
     bins_made: u64,
+    known_folder: KnownFolder,
 }
 
-/// Counters as they are and as they were when changes were last kept.
-#[derive(Clone, Copy, Debug, Default)]
-struct Totals {
-    now: GroupTotals,
-    kept: GroupTotals,
+/// The folder that the last step of a batch went into: the next one mostly goes there, too.
+///
+/// Invariant: it is known only while nothing is moved, deleted or noted.
+#[derive(Default)]
+enum KnownFolder {
+    /// Steps may come that do that.
+    #[default]
+    NotNow,
+    /// None yet.
+    Unknown,
+    /// Which, and the way there.
+    Known { base: EntryId, way: Vec<String>, folder: Rc<Located> },
 }
 
 /// Who asks for a command, and what goes with it.
@@ -47,17 +62,21 @@ struct Asked {
 impl<'a> Transaction<'a> {
     pub(crate) fn begin(state: &'a dyn ReadState, kind: GroupKind, position: Position) -> Result<Self, StateError> {
         let stamp = read::get(state, &StampKey {})?.unwrap_or(0);
-        let totals = read::get(state, &TotalsKey {})?.unwrap_or_default();
+        let mut overlay = Overlay::over(state);
+        if let Some(totals) = read::get(state, &TotalsKey {})? {
+            overlay.totals.hold((), totals);
+        }
         Ok(Self {
-            overlay: Overlay::over(state),
+            overlay,
             kind,
             position,
             stamp,
-            totals: Totals { now: totals, kept: totals },
+            piece: BytesMut::with_capacity(PIECE_BYTES),
             asked: Asked::default(),
             sub: 0,
             fence_met: false,
             bins_made: 0,
+            known_folder: KnownFolder::NotNow,
         })
     }
 
@@ -88,22 +107,16 @@ impl<'a> Transaction<'a> {
 
     /// What is changed so far stays.
     pub(crate) fn keep(&mut self) {
-        let Totals { now, kept } = self.totals;
-        if now != kept {
-            self.put(&TotalsKey {}, &now);
-            self.totals.kept = now;
-        }
         self.overlay.mark();
     }
 
     /// Takes back what changed since it was last kept.
     pub(crate) fn roll_back(&mut self) {
         self.overlay.roll_back();
-        self.totals.now = self.totals.kept;
+        self.forget_folders();
     }
 
-    pub(crate) fn into_changes(mut self) -> Changes {
-        self.keep();
+    pub(crate) fn into_changes(self) -> Changes {
         self.overlay.into_changes()
     }
 
@@ -178,6 +191,33 @@ impl<'a> Transaction<'a> {
         self.bins_made
     }
 
+    /// From now on only new entries and versions are made, until told otherwise: the folder that they are made in is looked up once.
+    pub(crate) fn know_folders(&mut self) {
+        if matches!(self.known_folder, KnownFolder::NotNow) {
+            self.known_folder = KnownFolder::Unknown;
+        }
+    }
+
+    /// From now on anything may be done.
+    pub(crate) fn forget_folders(&mut self) {
+        self.known_folder = KnownFolder::NotNow;
+    }
+
+    /// The folder at the end of a way, if it is known.
+    pub(crate) fn known_folder(&self, base: EntryId, way: &[String]) -> Option<Rc<Located>> {
+        match &self.known_folder {
+            KnownFolder::Known { base: of, way: known, folder } if *of == base && known == way => Some(Rc::clone(folder)),
+            KnownFolder::Known { .. } | KnownFolder::Unknown | KnownFolder::NotNow => None,
+        }
+    }
+
+    /// Takes note of a folder that was looked up, where folders are known at all.
+    pub(crate) fn know_folder(&mut self, base: EntryId, way: &[String], folder: &Rc<Located>) {
+        if !matches!(self.known_folder, KnownFolder::NotNow) {
+            self.known_folder = KnownFolder::Known { base, way: way.to_vec(), folder: Rc::clone(folder) };
+        }
+    }
+
     /// The next number of a row that this entry writes.
     pub(crate) fn next_sub(&mut self) -> u32 {
         self.sub += 1;
@@ -189,11 +229,20 @@ impl<'a> Transaction<'a> {
     }
 
     pub(crate) fn put<K: StateKey>(&mut self, key: &K, record: &K::Record) {
-        self.overlay.set(K::FAMILY, key.to_bytes(), Some(Bytes::from(record.encode_to_vec())));
+        let key = self.key(key);
+        record.encode(&mut self.piece).expect("memory grows");
+        let record = self.piece.split().freeze();
+        self.overlay.set(K::FAMILY, key, Some(record));
     }
 
     pub(crate) fn delete<K: StateKey>(&mut self, key: &K) {
-        self.overlay.set(K::FAMILY, key.to_bytes(), None);
+        let key = self.key(key);
+        self.overlay.set(K::FAMILY, key, None);
+    }
+
+    fn key<K: StateKey>(&mut self, key: &K) -> Bytes {
+        key.write(&mut self.piece);
+        self.piece.split().freeze()
     }
 
     pub(crate) fn put_bytes(&mut self, family: Family, key: Bytes, value: Bytes) {
@@ -204,21 +253,42 @@ impl<'a> Transaction<'a> {
         self.overlay.set(family, key, None);
     }
 
+    /// The sums of a folder; none if it has none yet.
+    pub(crate) fn sums(&self, folder: EntryId) -> Result<Option<FolderSums>, StateError> {
+        match self.overlay.sums.get(folder) {
+            Some(sums) => Ok(Some(sums)),
+            None => self.get(&SumsKey { folder }),
+        }
+    }
+
+    pub(crate) fn set_sums(&mut self, folder: EntryId, sums: FolderSums) {
+        self.overlay.sums.set(folder, sums);
+    }
+
     /// Gives out the next number of a counter, from 1.
     pub(crate) fn next(&mut self, which: Counter) -> Result<u64, StateError> {
-        let number = self.get(&CounterKey { which })?.unwrap_or(0) + 1;
-        self.put(&CounterKey { which }, &number);
-        Ok(number)
+        let last = match self.overlay.counters.get(which) {
+            Some(last) => last,
+            None => self.get(&CounterKey { which })?.unwrap_or(0),
+        };
+        self.overlay.counters.set(which, last + 1);
+        Ok(last + 1)
     }
 
     /// The group's counters.
     pub(crate) fn totals(&self) -> GroupTotals {
-        self.totals.now
+        self.overlay.totals.get(()).unwrap_or_default()
     }
 
     /// Changes the group's counters.
     pub(crate) fn count(&mut self, change: impl FnOnce(&mut GroupTotals) -> Result<(), StateError>) -> Result<(), StateError> {
-        change(&mut self.totals.now)
+        let was = self.totals();
+        let mut is = was;
+        change(&mut is)?;
+        if is != was {
+            self.overlay.totals.set((), is);
+        }
+        Ok(())
     }
 }
 

@@ -3,13 +3,15 @@
 //! Invariants: a name has a current record or a gone record, never both; every current record has the by-id record that names its place;
 //! the sums of a folder are those of its members; what a name held is in its history from the moment it no longer does.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use skep_placement::ids::{EntryId, Stamp};
 
-use crate::keys::{ByIdKey, CurrentKey, Descending, GoneKey, HistoryKey, NameThen, ReapKey, RecycledKey, SumsKey};
+use crate::keys::{ByIdKey, CurrentKey, Descending, GoneKey, HistoryKey, NameThen, ReapKey, RecycledKey};
 use crate::state::feed::{self, Told};
 use crate::state::path::{self, Located, Lookup};
-use crate::state::rejection::{Stop, id, invalid, refuse};
+use crate::state::rejection::{Stop, id, invalid, refuse, refuse_at};
 use crate::state::transaction::{Transaction, take};
 use crate::state::{limits, lock, read};
 use crate::store::StateError;
@@ -41,7 +43,7 @@ impl Weight {
 
 /// The sums of a folder in which nothing lies yet.
 pub(crate) fn empty_sums(stamp: u64) -> FolderSums {
-    FolderSums { changed_at: stamp, members_counted: true, ..FolderSums::default() }
+    FolderSums { changed_at: stamp, members_counted: true, no_name_gone: true, ..FolderSums::default() }
 }
 
 /// What an entry weighs with all that lies below it.
@@ -49,7 +51,7 @@ pub(crate) fn weight(transaction: &Transaction<'_>, located: &Located) -> Result
     if !located.is_folder() {
         return Ok(Weight::file(located.current.size));
     }
-    let sums = transaction.get(&SumsKey { folder: located.entry })?.unwrap_or_default();
+    let sums = transaction.sums(located.entry)?.unwrap_or_default();
     Ok(Weight { bytes: sums.bytes, files: sums.files, folders: sums.folders + 1 })
 }
 
@@ -88,10 +90,9 @@ pub(crate) fn subtract(transaction: &mut Transaction<'_>, chain: &[EntryId], wei
 
 /// Takes from the sums of one folder an entry that lay in it. The folder hangs nowhere any more: nobody sees it change.
 pub(crate) fn subtract_from(transaction: &mut Transaction<'_>, folder: EntryId, weight: Weight) -> Result<(), StateError> {
-    let key = SumsKey { folder };
-    let mut sums = transaction.get(&key)?.unwrap_or_default();
+    let mut sums = transaction.sums(folder)?.unwrap_or_default();
     shrink(&mut sums, weight, true)?;
-    transaction.put(&key, &sums);
+    transaction.set_sums(folder, sums);
     Ok(())
 }
 
@@ -123,11 +124,10 @@ fn change_sums(
     mut change: impl FnMut(&mut FolderSums, bool) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     for folder in chain {
-        let key = SumsKey { folder: *folder };
-        let mut sums = transaction.get(&key)?.unwrap_or_else(|| empty_sums(0));
+        let mut sums = transaction.sums(*folder)?.unwrap_or_else(|| empty_sums(0));
         change(&mut sums, chain.last() == Some(folder))?;
         sums.changed_at = transaction.stamp();
-        transaction.put(&key, &sums);
+        transaction.set_sums(*folder, sums);
     }
     Ok(())
 }
@@ -187,9 +187,13 @@ pub(crate) fn first_record(
     })
 }
 
-/// Sets the current record of a name that nothing has. Few names were there before: to look is cheaper than a deletion of what never was.
+/// Sets the current record of a name that nothing has. Few names were there before: to look is cheaper than a deletion of what never was, and where the folder says
+/// that no name has ever gone there is nothing to look for.
 pub(crate) fn link(transaction: &mut Transaction<'_>, parent: EntryId, name: &str, current: &CurrentRecord) -> Result<(), StateError> {
     transaction.put(&CurrentKey::new(parent, name), current);
+    if transaction.sums(parent)?.is_some_and(|sums| sums.no_name_gone) {
+        return Ok(());
+    }
     let gone = GoneKey::new(parent, name);
     if transaction.get(&gone)?.is_some() {
         transaction.delete(&gone);
@@ -207,20 +211,23 @@ pub(crate) fn remember(transaction: &mut Transaction<'_>, parent: EntryId, name:
     true
 }
 
-/// Takes an entry from its name; the sums are the caller's. Whether a history record was written.
-pub(crate) fn unlink(transaction: &mut Transaction<'_>, located: &Located, why: Change) -> bool {
-    let Some((parent, name)) = &located.place else { return false };
+/// Takes an entry from its name; what it weighs in the sums is the caller's to take. Whether a history record was written.
+fn unlink(transaction: &mut Transaction<'_>, located: &Located, why: Change) -> Result<bool, StateError> {
+    let Some((parent, name)) = &located.place else { return Ok(false) };
     transaction.delete(&CurrentKey::new(*parent, name));
     let remembered = remember(transaction, *parent, name, &located.current, why);
     transaction.put(&GoneKey::new(*parent, name), &GoneRecord { since: transaction.stamp() });
-    remembered
+    if let Some(sums) = transaction.sums(*parent)?.filter(|sums| sums.no_name_gone) {
+        transaction.set_sums(*parent, FolderSums { no_name_gone: false, ..sums });
+    }
+    Ok(remembered)
 }
 
 /// Deletes an entry for good, with all that lies below it: unlinks it in one step. Versions stay for the retention.
 pub(crate) fn discard(transaction: &mut Transaction<'_>, located: &Located, why: Change) -> Result<(), Stop> {
     lock::delete_within(transaction, located)?;
     let weight = weight(transaction, located)?;
-    let superseded = unlink(transaction, located, why);
+    let superseded = unlink(transaction, located, why)?;
     subtract(transaction, &located.chain, weight)?;
     let (key, mut record) = by_id(transaction, located.entry)?;
     record.unlinked_at = transaction.stamp();
@@ -247,7 +254,7 @@ pub(crate) fn relink(
 ) -> Result<Located, Stop> {
     lock::delete_within(transaction, located)?;
     let weight = weight(transaction, located)?;
-    let superseded = unlink(transaction, located, why);
+    let superseded = unlink(transaction, located, why)?;
     subtract(transaction, &located.chain, weight)?;
     let current = CurrentRecord { changed_at: transaction.stamp(), ..located.current.clone() };
     link(transaction, folder.entry, name, &current)?;
@@ -298,7 +305,7 @@ pub(crate) fn create_folder(
         ..CurrentRecord::default()
     };
     link(transaction, parent.entry, name, &current)?;
-    transaction.put(&SumsKey { folder: entry }, &empty_sums(stamp));
+    transaction.set_sums(entry, empty_sums(stamp));
     let chain = parent.chain_with_self();
     add(transaction, &chain, Weight::FOLDER)?;
     let made = Located::linked(parent.entry, name, current, chain)?;
@@ -308,7 +315,7 @@ pub(crate) fn create_folder(
 
 /// Where something is to be put: the folder, the name, and what has that name now.
 pub(crate) struct Target {
-    pub(crate) folder: Located,
+    pub(crate) folder: Rc<Located>,
     pub(crate) name: String,
     pub(crate) existing: Option<Located>,
 }
@@ -342,19 +349,22 @@ pub(crate) fn target(transaction: &mut Transaction<'_>, path: Option<&EntryPath>
     let Some((name, way)) = names.split_last() else {
         return Err(refuse(RejectionCode::Root, "the path names the folder that it begins at, which cannot be made or replaced"));
     };
-    let name = name.clone();
-    match path::look_up(transaction.state(), base, names)? {
-        Lookup::Found(existing) => {
-            let folder = match path::look_up(transaction.state(), base, way)? {
-                Lookup::Found(folder) => folder,
-                Lookup::Missing { .. } | Lookup::NoBase | Lookup::NotAFolder { .. } => {
-                    return Err(StateError::corrupt("a folder was found only once").into());
-                }
-            };
-            Ok(Target { folder, name, existing: Some(existing) })
-        }
-        Lookup::Missing { at, folder } if at == way.len() => Ok(Target { folder, name, existing: None }),
-        Lookup::Missing { at, .. } if !parents.recursive => Err(path::missing(RejectionCode::ParentNotFound, names, at)),
+    let folder = match transaction.known_folder(base, way) {
+        Some(folder) => folder,
+        None => folder_of_target(transaction, base, way, parents)?,
+    };
+    let current = transaction.get(&CurrentKey::new(folder.entry, name))?;
+    let existing = current.map(|current| Located::linked(folder.entry, name, current, folder.chain_with_self())).transpose()?;
+    Ok(Target { folder, name: name.clone(), existing })
+}
+
+/// The folder that a way leads to, where it is missing made if asked to.
+fn folder_of_target(transaction: &mut Transaction<'_>, base: EntryId, way: &[String], parents: Parents<'_>) -> Result<Rc<Located>, Stop> {
+    let folder = match path::look_up(transaction.state(), base, way)? {
+        Lookup::Found(folder) if folder.is_folder() => folder,
+        Lookup::Found(_file) if way.is_empty() => return Err(refuse_at(RejectionCode::NotAFolder, "the path begins at a file", 0)),
+        Lookup::Found(_file) => return Err(path::not_a_folder(way, way.len().saturating_sub(1))),
+        Lookup::Missing { at, .. } if !parents.recursive => return Err(path::missing(RejectionCode::ParentNotFound, way, at)),
         Lookup::Missing { at, folder } => {
             let mut ids = parents.ids.iter();
             let mut folder = folder;
@@ -363,11 +373,14 @@ pub(crate) fn target(transaction: &mut Transaction<'_>, path: Option<&EntryPath>
                 let entry = ids.next().ok_or_else(|| invalid("more folders are missing than the command has ids for"))?;
                 folder = create_folder(transaction, &folder, missing, id(entry, "entry id")?, 0)?;
             }
-            Ok(Target { folder, name, existing: None })
+            folder
         }
-        Lookup::NoBase => Err(path::no_base(RejectionCode::ParentNotFound, base)),
-        Lookup::NotAFolder { at } => Err(path::not_a_folder(names, at)),
-    }
+        Lookup::NoBase => return Err(path::no_base(RejectionCode::ParentNotFound, base)),
+        Lookup::NotAFolder { at } => return Err(path::not_a_folder(way, at)),
+    };
+    let folder = Rc::new(folder);
+    transaction.know_folder(base, way, &folder);
+    Ok(folder)
 }
 
 /// An id as records hold it.

@@ -37,7 +37,12 @@ impl ReadState for RememberedState {
             return Ok(known.clone());
         }
         let value = self.state.get(family, key)?;
-        if value.as_ref().is_none_or(|value| value.len() <= ROW_BYTES_MAX) {
+        let is_remembered = match &value {
+            Some(value) => value.len() <= ROW_BYTES_MAX,
+            // Of the tree and the contents what is not there is about to be made, and not asked for again.
+            None => family == Family::Meta,
+        };
+        if is_remembered {
             let mut rows = rows.write().unwrap_or_else(PoisonError::into_inner);
             if rows.len() < ROWS_MAX {
                 rows.insert(Bytes::copy_from_slice(key), value.clone());
@@ -81,6 +86,7 @@ mod tests {
             assert_eq!(state.get(Family::Meta, b"long").expect("read"), Some(long.clone()));
         }
         assert_eq!(state.rows.of(Family::Meta).read().expect("not poisoned").len(), 1, "long rows are not remembered");
+        assert_eq!(state.rows.of(Family::Data).read().expect("not poisoned").len(), 0, "what is not there is remembered in one family");
         assert_eq!(state.count(Family::Meta, Bound::Unbounded, Bound::Unbounded).expect("read"), 2);
     }
 

@@ -218,7 +218,9 @@ impl StateStore for RocksStore {
     }
 
     fn commit(&self, changes: Changes) -> Result<(), StateError> {
-        let mut batch = WriteBatch::default();
+        // Of a row the batch holds, beside key and value, the family and two lengths.
+        let bytes = changes.iter().map(|(_, key, value)| key.len() + value.map_or(0, Bytes::len) + 12).sum::<usize>();
+        let mut batch = WriteBatch::with_capacity_bytes(bytes + 12);
         for (family, key, value) in changes.iter() {
             let handle = handle(&self.db, family)?;
             match value {

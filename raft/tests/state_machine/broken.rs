@@ -12,8 +12,8 @@ use skep_raft::keys::{
 };
 use skep_raft::store::Changes;
 use skep_raft::wire::meta::v1::{
-    Actor, Command, DeleteEntry, FeedPosition, GoneRecord, Idempotency, IndexNotes, LockKind, OpenUpload, PruneHistory, ReapRecord,
-    SetLock, SetMeta, content_command, new_content, tree_command,
+    Actor, Command, DeleteEntry, FeedPosition, FolderSums, GoneRecord, Idempotency, IndexNotes, LockKind, OpenUpload, PruneHistory,
+    ReapRecord, SetLock, SetMeta, content_command, new_content, tree_command,
 };
 
 /// A group that holds a row of every kind.
@@ -168,6 +168,11 @@ fn the_feed_and_the_horizon_keep_their_order() {
 #[test]
 fn names_are_there_or_gone() {
     noticed("which no change tells", |group| changed::<GoneKey>(group, |gone| gone.since += 1));
+    noticed("the folder says that no name is", |group| {
+        let key = SumsKey { folder: last::<GoneKey>(group).0.parent };
+        let sums = rows::<SumsKey>(group).into_iter().find(|(of, _)| *of == key).unwrap().1;
+        with(&key, &FolderSums { no_name_gone: true, ..sums })
+    });
     noticed("is neither there nor gone", without::<GoneKey>);
     noticed("is there and gone", |group| {
         let (key, _) = last::<CurrentKey>(group);

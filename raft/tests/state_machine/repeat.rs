@@ -64,7 +64,7 @@ impl Model {
         let done = done.map_err(|rejection| TestCaseError::fail(format!("{rejection:?}")))?;
         let times = self.written.entry(name).or_default();
         *times += 1;
-        prop_assert_eq!((done.replayed, done.version.as_ref().map(|version| version.number)), (false, Some(*times)));
+        prop_assert_eq!((done.replayed, done.entry.as_ref().map(|entry| entry.version_number)), (false, Some(*times)));
         let kept = self.kept.entry(key).or_insert_with(|| Kept { since: stamp, request, steps: BTreeMap::new() });
         kept.steps.insert(step, done);
         Ok(())

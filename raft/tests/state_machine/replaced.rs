@@ -70,8 +70,8 @@ fn what_is_replaced_lies_in_the_bin_with_its_old_place() {
 fn a_version_is_used_again_by_the_place_of_its_file() {
     let mut group = Group::datasource();
     group.mkdir("/d").unwrap();
-    let first = group.put("/d/f", b"one").unwrap().version.unwrap().version;
-    let second = group.put("/d/f", b"two").unwrap().version.unwrap().version;
+    let first = group.put("/d/f", b"one").unwrap().entry.unwrap().version;
+    let second = group.put("/d/f", b"two").unwrap().entry.unwrap().version;
     let again = |at: &str, of: &bytes::Bytes, new: u64| {
         tree_command::What::UseVersion(UseVersion { path: path(at), version: id(new), of_version: of.clone(), ..UseVersion::default() })
     };
