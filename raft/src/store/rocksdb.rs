@@ -33,7 +33,7 @@ pub struct RocksShared {
 /// Kind and first id of a key of the tree: what is asked for in one scan mostly has these in common.
 const PREFIX_BYTES: usize = 17;
 /// Of one family; all of a node's are bounded together.
-const WRITE_BUFFER_BYTES: usize = 16 << 20;
+const WRITE_BUFFER_BYTES: usize = 32 << 20;
 /// Of a write buffer, for its filter: some 20 bits a key.
 const MEMTABLE_FILTER_RATIO: f64 = 0.01;
 /// A part of the cache is not smaller.
@@ -124,8 +124,8 @@ impl RocksShared {
         options.set_block_based_table_factory(&blocks);
         options.set_write_buffer_size(WRITE_BUFFER_BYTES);
         options.set_level_compaction_dynamic_level_bytes(true);
+        // On all levels: ids and hashes, which are most of it, do not get smaller by more effort.
         options.set_compression_type(DBCompressionType::Lz4);
-        options.set_bottommost_compression_type(DBCompressionType::Zstd);
         if matches!(family, Family::Tree | Family::Data) {
             // What is made anew is looked for first: most reads of a commit find nothing.
             options.set_memtable_whole_key_filtering(true);
