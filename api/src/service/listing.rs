@@ -98,39 +98,43 @@ impl FolderReader {
         Ok(Some(page.entries))
     }
 
-    /// The first page: found by where the page before it ended, of an instant by the nearest one before it, if that is known and still true; else by passing over
-    /// what comes before.
+    /// The first page: found by where the page before it ended, or the nearest one before it, if that is known and still true; else by passing over what comes before.
     async fn first(&mut self) -> Result<EntryPage, Failure> {
         let request = self.request;
         let key = PageKey::of(self.place(), self.kind(), request.skip.into());
         let is_past = self.place().instant() != 0;
-        let hints = self.service.page_hints();
-        let hint = if is_past { hints.nearest(&key) } else { hints.get(&key).map(|hint| (request.skip.into(), hint)) };
+        let service = self.service.clone();
+        let hints = service.page_hints();
+        let hint = hints.nearest(&key);
         // Of an instant the members need not be counted again.
         let total = hint.as_ref().filter(|(_, hint)| is_past && hint.is_final()).map(|(_, hint)| hint.total);
-        let total = total.or_else(|| self.service.page_hints().get(&PageKey::of(self.place(), self.kind(), 0)).map(|hint| hint.total));
+        let total = total.or_else(|| hints.get(&PageKey::of(self.place(), self.kind(), 0)).map(|hint| hint.total));
         let mut page = None;
         if let Some((offset, hint)) = hint.filter(|(offset, _)| *offset > 0) {
             self.after.clone_from(&hint.after);
             let between = u64::from(request.skip).saturating_sub(offset);
             let found = self.ask(u32::try_from(between).unwrap_or(u32::MAX), request.count_total && total.is_none()).await?;
             if hint.holds_for(&found) {
-                page = Some(found);
+                page = Some((offset, found));
             } else {
+                hints.forget(&key);
                 (self.left, self.more) = (request.limit, true);
                 self.after.clear();
             }
         }
-        let page = match page {
-            Some(page) => page,
-            None => self.ask(request.skip, request.count_total && total.is_none()).await?,
+        let (first, page) = match page {
+            Some(found) => found,
+            None => (0, self.ask(request.skip, request.count_total && total.is_none()).await?),
         };
         self.total = total.unwrap_or(page.total);
-        if is_past && request.count_total && page.as_now == 0 && self.is_settled(&page) {
-            let counted = PageHint::counted(&page, self.total);
-            self.service.page_hints().put(PageKey::of(self.place(), self.kind(), 0), counted);
-            for (offset, marked) in PageHint::marked(&page, self.total) {
-                self.service.page_hints().put(PageKey::of(self.place(), self.kind(), offset), marked);
+        if request.count_total && self.is_settled(&page) {
+            let is_counted = is_past && page.as_now == 0;
+            if is_counted {
+                let counted = PageHint::counted(&page, self.total);
+                hints.put(PageKey::of(self.place(), self.kind(), 0), counted);
+            }
+            for (offset, marked) in PageHint::marked(&page, if is_counted { 0 } else { first }, self.total) {
+                hints.put(PageKey::of(self.place(), self.kind(), offset), marked);
             }
         }
         self.remember(&page);

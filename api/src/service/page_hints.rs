@@ -71,10 +71,10 @@ impl PageHint {
         Self { folder, changed_at: 0, after: String::new(), total }
     }
 
-    /// Where further pages of an instant begin, with how many members before each, as a page says whose members were counted one by one.
-    pub(crate) fn marked(page: &EntryPage, total: u64) -> impl Iterator<Item = (u64, Self)> {
-        let counted = Self::counted(page, total);
-        (1..).zip(&page.marks).map(move |(number, name)| (number * MARKED_EVERY, Self { after: name.clone(), ..counted.clone() }))
+    /// Where further pages begin, as a page has marked them, with how many members before each; `first` come before what was marked.
+    pub(crate) fn marked(page: &EntryPage, first: u64, total: u64) -> impl Iterator<Item = (u64, Self)> {
+        let counted = Self { changed_at: state_of(page), ..Self::counted(page, total) };
+        (1..).zip(&page.marks).map(move |(number, name)| (first + number * MARKED_EVERY, Self { after: name.clone(), ..counted.clone() }))
     }
 
     /// Whether a page was read of the folder and the state that the hint is about.
@@ -103,6 +103,16 @@ impl PageHints {
     pub(crate) fn nearest(&self, key: &PageKey) -> Option<(u64, PageHint)> {
         let first = PageKey { offset: 0, ..key.clone() };
         self.kept().hints.range(first..=key.clone()).next_back().map(|(of, hint)| (of.offset, hint.clone()))
+    }
+
+    /// Forgets all hints of a folder whose state was another.
+    pub(crate) fn forget(&self, key: &PageKey) {
+        let (first, last) = (PageKey { offset: 0, ..key.clone() }, PageKey { offset: u64::MAX, ..key.clone() });
+        let mut kept = self.kept();
+        let known: Vec<PageKey> = kept.hints.range(first..=last).map(|(key, _)| key.clone()).collect();
+        for key in &known {
+            kept.hints.remove(key);
+        }
     }
 
     pub(crate) fn put(&self, key: PageKey, hint: PageHint) {
@@ -174,7 +184,7 @@ mod tests {
         let hints = PageHints::default();
         assert_eq!(hints.nearest(&key(5)), None);
         let marked = EntryPage { marks: vec!["k".to_owned(), "s".to_owned()], ..page(1, 0, &[]) };
-        PageHint::marked(&marked, 2_500).for_each(|(offset, hint)| hints.put(key(offset), hint));
+        PageHint::marked(&marked, 0, 2_500).for_each(|(offset, hint)| hints.put(key(offset), hint));
         let found = |offset: u64| hints.nearest(&key(offset)).map(|(offset, hint)| (offset, hint.after, hint.total));
         assert_eq!(found(999), None);
         assert_eq!(found(1_000), Some((1_000, "k".to_owned(), 2_500)));
@@ -183,5 +193,10 @@ mod tests {
         let other = PageKey { at: 7, ..key(9_999) };
         assert_eq!(hints.nearest(&other), None, "another instant");
         assert_eq!(hints.nearest(&PageKey { kind: 1, ..key(9_999) }), None, "another kind");
+        PageHint::marked(&marked, 500, 2_500).for_each(|(offset, hint)| hints.put(key(offset), hint));
+        assert_eq!(found(1_700), Some((1_500, "k".to_owned(), 2_500)));
+        hints.put(other.clone(), PageHint::counted(&marked, 1));
+        hints.forget(&key(0));
+        assert_eq!((found(9_999), hints.nearest(&other).is_some()), (None, true), "the other instant's are kept");
     }
 }

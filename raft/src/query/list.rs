@@ -22,13 +22,18 @@ pub(super) fn list(state: &dyn ReadState, query: &ListQuery) -> Result<Found, St
     let mut page = EntryPage { folder: Some(entry::show(state, &folder, query.with_meta)?), ..EntryPage::default() };
     // What is passed over whatever it is need not be read.
     let unread = if is_any { usize::try_from(std::mem::take(&mut skip)).unwrap_or(usize::MAX) } else { 0 };
-    for row in past::members_now(state, folder.entry, &query.after, unread) {
+    let (marks, members) = past::members_now(state, folder.entry, &query.after, (unread, MARK_EVERY))?;
+    page.marks = marks;
+    let mut passed = 0;
+    for row in members {
         let (name, current) = row?;
         if !wanted(&current) {
             continue;
         }
         if skip > 0 {
             skip -= 1;
+            passed += 1;
+            mark(&mut page, passed, &name);
             continue;
         }
         if page.entries.len() == limit {
@@ -68,17 +73,23 @@ fn count(state: &dyn ReadState, folder: EntryId, sums: &FolderSums, query: &List
     Ok(total)
 }
 
-/// Of so many members that are counted one by one, one is marked.
-const MARK_EVERY: u64 = 1_000;
+/// Of so many members that are passed over or counted one by one, one is marked.
+const MARK_EVERY: usize = 1_000;
 /// In one answer.
 const MARKS_MAX: usize = 1_000;
+
+/// Marks the member that is the `number`th.
+fn mark(page: &mut EntryPage, number: u64, name: &str) {
+    let is_marked = usize::try_from(number).is_ok_and(|number| number.is_multiple_of(MARK_EVERY));
+    if is_marked && page.marks.len() < MARKS_MAX {
+        page.marks.push(name.to_owned());
+    }
+}
 
 /// Counts members one by one.
 fn count_one(page: &mut EntryPage, name: &str) {
     page.total += 1;
-    if page.total.is_multiple_of(MARK_EVERY) && page.marks.len() < MARKS_MAX {
-        page.marks.push(name.to_owned());
-    }
+    mark(page, page.total, name);
 }
 
 /// The members that a folder had. Where nothing has changed since, they are those of now: found, passed over and counted as these are.
@@ -99,7 +110,10 @@ fn list_past(state: &dyn ReadState, query: &ListQuery) -> Result<Found, StateErr
     let changed_at = as_now.as_ref().map_or(0, |sums| sums.changed_at);
     let mut page = EntryPage { folder: Some(folder_shown), settled, as_now: changed_at, ..EntryPage::default() };
     let rows = if is_any && as_now.is_some() {
-        past::members_now(state, folder.entry, &query.after, usize::try_from(std::mem::take(&mut skip)).unwrap_or(usize::MAX))
+        let unread = usize::try_from(std::mem::take(&mut skip)).unwrap_or(usize::MAX);
+        let (marks, members) = past::members_now(state, folder.entry, &query.after, (unread, MARK_EVERY))?;
+        page.marks = marks;
+        members
     } else {
         past::members(state, folder.entry, &query.after, query.at)
     };

@@ -46,7 +46,10 @@ pub(super) type Members<'a> = Box<dyn Iterator<Item = Result<(String, CurrentRec
 pub(super) fn members<'a>(state: &'a dyn ReadState, folder: EntryId, after: &str, at: u64) -> Members<'a> {
     match as_now(state, folder, at) {
         Err(error) => Box::new(std::iter::once(Err(error))),
-        Ok(Some(_)) => members_now(state, folder, after, 0),
+        Ok(Some(_)) => match members_now(state, folder, after, (0, 1)) {
+            Ok((_, members)) => members,
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        },
         Ok(None) => changed_members(state, folder, after, at),
     }
 }
@@ -57,10 +60,16 @@ pub(super) fn as_now(state: &dyn ReadState, folder: EntryId, at: u64) -> Result<
     Ok((at == 0 || sums.changed_at <= at).then_some(sums))
 }
 
-/// The members of a folder from behind `after` on, but for so many.
-pub(super) fn members_now<'a>(state: &'a dyn ReadState, folder: EntryId, after: &str, passed: usize) -> Members<'a> {
-    let rows = read::rows_after_skipping(state, &[&folder], &CurrentKey::new(folder, after), passed);
-    Box::new(rows.map(|row| row.map(|(key, current)| (key.name.0, current))))
+/// The members of a folder from behind `after` on, but for so many, of which every so many is named.
+pub(super) fn members_now<'a>(
+    state: &'a dyn ReadState,
+    folder: EntryId,
+    after: &str,
+    (passed, marked_every): (usize, usize),
+) -> Result<(Vec<String>, Members<'a>), StateError> {
+    let (marks, rows) = read::rows_after_skipping(state, &[&folder], &CurrentKey::new(folder, after), (passed, marked_every))?;
+    let rows = rows.map(|row| row.map(|(key, current): (CurrentKey, CurrentRecord)| (key.name.0, current)));
+    Ok((marks.into_iter().map(|key: CurrentKey| key.name.0).collect(), Box::new(rows)))
 }
 
 /// The members that a folder had which has changed since.

@@ -52,21 +52,28 @@ pub(crate) fn rows_from<'a, K: StateKey + 'a>(
     range::<K>(state, Bound::Included(from.to_bytes()), Bound::Excluded(end), Direction::Forward)
 }
 
-/// The rows of a kind behind `after` whose keys begin with these parts, forward, but for the first ones, which are passed over unread.
+/// The rows of a kind behind `after` whose keys begin with these parts, forward, but for the first ones, which are passed over unread. The key of every so many
+/// of these is given first.
 pub(crate) fn rows_after_skipping<'a, K: StateKey + 'a>(
     state: &'a dyn ReadState,
     parts: &[&dyn KeyPart],
     after: &K,
-    passed: usize,
-) -> impl Iterator<Item = Result<(K, K::Record), StateError>> + use<'a, K> {
+    (passed, marked_every): (usize, usize),
+) -> Result<(Vec<K>, impl Iterator<Item = Result<(K, K::Record), StateError>> + use<'a, K>), StateError> {
     let end = keys::after_prefix(&keys::prefix::<K>(parts));
     let (start, end) = (Bound::Excluded(after.to_bytes()), Bound::Excluded(end));
     let mut rows = state.scan(K::FAMILY, start.as_ref().map(Bytes::as_ref), end.as_ref().map(Bytes::as_ref), Direction::Forward);
-    let first = rows.nth(passed);
-    first.into_iter().chain(rows).map(|row| {
+    let mut marks = Vec::new();
+    for _ in 0..passed / marked_every {
+        let Some(row) = rows.nth(marked_every - 1) else { break };
+        marks.push(K::from_bytes(&row?.0)?);
+    }
+    let first = rows.nth(passed % marked_every);
+    let rows = first.into_iter().chain(rows).map(|row| {
         let (key, value) = row?;
         Ok((K::from_bytes(&key)?, decode::<K>(&key, value)?))
-    })
+    });
+    Ok((marks, rows))
 }
 
 /// How many rows of a kind have keys that begin with these parts.

@@ -57,6 +57,22 @@ fn a_large_folder_pages_without_gap_or_repetition() {
     assert_eq!(list(&group, ListQuery { path: path("/big"), limit: 5_000, ..ListQuery::default() }).entries.len(), 1_000);
     let counted = list(&group, ListQuery { path: path("/big"), count_total: true, ..ListQuery::default() });
     assert_eq!(counted.marks, Vec::<String>::new(), "the folder knows its count");
+    let passed = |skip, kind: EntryKind, after: &str| {
+        let kind = i32::from(kind);
+        list(&group, ListQuery { path: path("/big"), skip, kind, after: after.to_owned(), limit: 1, ..ListQuery::default() })
+    };
+    for (skip, kind, after, first, marks) in [
+        (2_498, EntryKind::Unspecified, "", "02498", &["00999", "01999"][..]),
+        (1_200, EntryKind::Unspecified, "00499", "01700", &["01499"]),
+        (2_000, EntryKind::Unspecified, "", "02000", &["00999", "01999"]),
+        (1_100, EntryKind::File, "", "01223", &["01111"]),
+    ] {
+        let page = passed(skip, kind, after);
+        let found: Vec<&str> = page.marks.iter().map(String::as_str).collect();
+        assert_eq!((names(&page), found), (vec![first], marks.to_vec()), "{skip} behind {after:?}");
+    }
+    let page = passed(5_000, EntryKind::Unspecified, "");
+    assert_eq!((names(&page).len(), page.marks.len(), page.more), (0, 2, false), "behind the end");
 
     let (then, entry) = (group.next_stamp() - 1, |number| format!("/big/{number:05}"));
     group.clock += 1_000_000;
