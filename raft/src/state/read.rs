@@ -8,6 +8,9 @@ use prost::Message;
 use crate::keys::{self, KeyPart, StateKey};
 use crate::store::{Direction, ReadState, StateError};
 
+/// A key with its record.
+type TypedRow<K> = Result<(K, <K as StateKey>::Record), StateError>;
+
 /// The record of a key.
 pub(crate) fn get<K: StateKey>(state: &dyn ReadState, key: &K) -> Result<Option<K::Record>, StateError> {
     let mut bytes = BytesMut::with_capacity(keys::KEY_BYTES_MOSTLY);
@@ -59,7 +62,7 @@ pub(crate) fn rows_after_skipping<'a, K: StateKey + 'a>(
     parts: &[&dyn KeyPart],
     after: &K,
     (passed, marked_every): (usize, usize),
-) -> Result<(Vec<K>, impl Iterator<Item = Result<(K, K::Record), StateError>> + use<'a, K>), StateError> {
+) -> Result<(Vec<K>, impl Iterator<Item = TypedRow<K>> + use<'a, K>), StateError> {
     let end = keys::after_prefix(&keys::prefix::<K>(parts));
     let (start, end) = (Bound::Excluded(after.to_bytes()), Bound::Excluded(end));
     let mut rows = state.scan(K::FAMILY, start.as_ref().map(Bytes::as_ref), end.as_ref().map(Bytes::as_ref), Direction::Forward);

@@ -24,18 +24,26 @@ fn names(page: &EntryPage) -> Vec<&str> {
     page.entries.iter().map(|entry| entry.name.as_str()).collect()
 }
 
-#[test]
-fn a_large_folder_pages_without_gap_or_repetition() {
+/// A folder of 2,500 members, every tenth a folder, and their names.
+fn with_a_large_folder() -> (Group, Vec<String>) {
     let mut group = Group::datasource();
     group.mkdir("/big").unwrap();
     group.mkdir("/big-neighbour").unwrap();
-    for number in 0..2_500 {
+    let all: Vec<String> = (0..2_500).map(|number| format!("{number:05}")).collect();
+    for (number, name) in all.iter().enumerate() {
+        let at = format!("/big/{name}");
         if number % 10 == 0 {
-            group.mkdir(&format!("/big/{number:05}")).unwrap();
+            group.mkdir(&at).unwrap()
         } else {
-            group.put(&format!("/big/{number:05}"), b"x").unwrap();
-        }
+            group.put(&at, b"x").unwrap()
+        };
     }
+    (group, all)
+}
+
+#[test]
+fn a_large_folder_pages_without_gap_or_repetition() {
+    let (group, all) = with_a_large_folder();
     let mut seen = Vec::new();
     let mut after = String::new();
     loop {
@@ -46,7 +54,6 @@ fn a_large_folder_pages_without_gap_or_repetition() {
             break;
         }
     }
-    let all: Vec<String> = (0..2_500).map(|number| format!("{number:05}")).collect();
     assert_eq!(seen, all);
     let page = list(&group, ListQuery { path: path("/big"), skip: 2_498, limit: 10, count_total: true, ..ListQuery::default() });
     assert_eq!((names(&page), page.more, page.total), (vec!["02498", "02499"], false, 2_500));
@@ -55,6 +62,12 @@ fn a_large_folder_pages_without_gap_or_repetition() {
     assert_eq!((names(&page), page.more, page.total), (vec!["01000", "01010"], true, 250));
     assert_eq!(page.folder.unwrap().sums.unwrap().files, 2_250);
     assert_eq!(list(&group, ListQuery { path: path("/big"), limit: 5_000, ..ListQuery::default() }).entries.len(), 1_000);
+    group.check();
+}
+
+#[test]
+fn what_is_passed_over_or_counted_is_marked() {
+    let (mut group, all) = with_a_large_folder();
     let counted = list(&group, ListQuery { path: path("/big"), count_total: true, ..ListQuery::default() });
     assert_eq!(counted.marks, Vec::<String>::new(), "the folder knows its count");
     let passed = |skip, kind: EntryKind, after: &str| {
