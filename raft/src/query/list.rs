@@ -2,7 +2,7 @@
 
 use super::{Found, look_up_folder, not_a_folder, page, past};
 use crate::keys::{CurrentKey, StampKey};
-use crate::state::{entry, limits, read};
+use crate::state::{entry, read};
 use crate::store::{Direction, ReadState, StateError};
 use crate::wire::meta::v1::{CurrentRecord, EntryKind, EntryPage, FolderSums, ListQuery};
 use skep_placement::ids::EntryId;
@@ -17,13 +17,13 @@ pub(super) fn list(state: &dyn ReadState, query: &ListQuery) -> Result<Found, St
     };
     let is_any = query.kind == i32::from(EntryKind::Unspecified);
     let wanted = |current: &CurrentRecord| is_any || current.kind == query.kind;
-    let mut skip = query.skip.min(limits::SKIP_MAX);
+    let mut skip = query.skip;
     let limit = page(query.limit);
     let mut page = EntryPage { folder: Some(entry::show(state, &folder, query.with_meta)?), ..EntryPage::default() };
     // What is passed over whatever it is need not be read.
     let unread = if is_any { usize::try_from(std::mem::take(&mut skip)).unwrap_or(usize::MAX) } else { 0 };
     let (marks, members) = past::members_now(state, folder.entry, &query.after, (unread, MARK_EVERY))?;
-    page.marks = marks;
+    page.marks = marks.into_iter().take(MARKS_MAX).collect();
     let mut passed = 0;
     for row in members {
         let (name, current) = row?;
@@ -101,7 +101,7 @@ fn list_past(state: &dyn ReadState, query: &ListQuery) -> Result<Found, StateErr
     };
     let is_any = query.kind == i32::from(EntryKind::Unspecified);
     let wanted = |current: &CurrentRecord| is_any || current.kind == query.kind;
-    let mut skip = query.skip.min(limits::SKIP_MAX);
+    let mut skip = query.skip;
     let limit = page(query.limit);
     let place = folder.place.as_ref().map(|(parent, name)| (*parent, name.as_str()));
     let settled = read::get(state, &StampKey {})?.unwrap_or(0) >= query.at;
@@ -112,7 +112,7 @@ fn list_past(state: &dyn ReadState, query: &ListQuery) -> Result<Found, StateErr
     let rows = if is_any && as_now.is_some() {
         let unread = usize::try_from(std::mem::take(&mut skip)).unwrap_or(usize::MAX);
         let (marks, members) = past::members_now(state, folder.entry, &query.after, (unread, MARK_EVERY))?;
-        page.marks = marks;
+        page.marks = marks.into_iter().take(MARKS_MAX).collect();
         members
     } else {
         past::members(state, folder.entry, &query.after, query.at)

@@ -42,8 +42,6 @@ pub(crate) const PLACEMENT_GROUPS_MAX: u32 = 16_384;
 pub(crate) const WORKSPACE_ROOTS_MAX: usize = 64;
 /// Entries of one page of an answer.
 pub(crate) const PAGE_MAX: usize = 1_000;
-/// Entries that a listing passes over.
-pub(crate) const SKIP_MAX: u32 = 1_000_000;
 /// Chunks of one answer.
 pub(crate) const CHUNKS_ANSWERED_MAX: usize = 1_024;
 /// The greatest clock that is taken for true, in microseconds: stamps have room above it for ever.

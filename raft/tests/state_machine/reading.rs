@@ -1,6 +1,8 @@
 //! Queries: pages, ranges, walks, and what is not there.
 
 use super::group::{Group, code, id, path, stored};
+use skep_raft::keys::{CurrentKey, StateKey};
+use skep_raft::store::Changes;
 use skep_raft::wire::meta::v1::{
     Absence, ContentAnswer, ContentQuery, DeleteEntry, EntryKind, EntryPage, EntryPath, ListQuery, LocateQuery, RejectionCode, StatQuery,
     StoredChunk, VersionsQuery, WalkPage, WalkQuery, answer, content_command, new_content, query, tree_command,
@@ -63,6 +65,38 @@ fn a_large_folder_pages_without_gap_or_repetition() {
     assert_eq!(page.folder.unwrap().sums.unwrap().files, 2_250);
     assert_eq!(list(&group, ListQuery { path: path("/big"), limit: 5_000, ..ListQuery::default() }).entries.len(), 1_000);
     group.check();
+}
+
+#[test]
+fn pages_begin_behind_any_number_of_members() {
+    const MEMBERS: u32 = 1_001_500;
+    let mut group = Group::datasource();
+    group.mkdir("/big").unwrap();
+    group.mkdir("/big/member").unwrap();
+    let member = |(family, key, value): (_, Vec<u8>, Vec<u8>)| {
+        let key = (family == CurrentKey::FAMILY && key[0] == CurrentKey::KIND.number()).then(|| CurrentKey::from_bytes(&key).unwrap())?;
+        (key.name.0 == "member").then_some((key, bytes::Bytes::from(value)))
+    };
+    let (key, record) = group.rows().into_iter().find_map(member).unwrap();
+    let mut changes = Changes::new();
+    changes.delete(CurrentKey::FAMILY, key.to_bytes());
+    for number in 0..MEMBERS {
+        changes.put(CurrentKey::FAMILY, CurrentKey::new(key.parent, &format!("{number:07}")).to_bytes(), record.clone());
+    }
+    group.store.commit(changes).unwrap();
+    let at = group.next_stamp() - 1;
+    for kind in [EntryKind::Unspecified, EntryKind::Folder] {
+        for at in [0, at] {
+            let kind = kind.into();
+            let page = |skip| list(&group, ListQuery { path: path("/big"), skip, at, kind, limit: 2, ..ListQuery::default() });
+            let far = page(1_001_200);
+            assert_eq!((names(&far), far.more), (vec!["1001200", "1001201"], true));
+            assert!(far.marks.len() <= 1_000, "an answer is bounded: {}", far.marks.len());
+            let end = page(MEMBERS - 1);
+            assert_eq!((names(&end), end.more), (vec!["1001499"], false));
+            assert_eq!((names(&page(MEMBERS)).len(), names(&page(u32::MAX)).len()), (0, 0));
+        }
+    }
 }
 
 #[test]
