@@ -83,6 +83,9 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A pause between two tries to reach a leader.
 pub const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
+/// How often who fetches a read id lets others go first, as long as more readers come of it.
+pub const READERS_TURNS_MAX: usize = 8;
+
 /// How long one call for a read id may take before the leader is looked for anew.
 pub const READ_ID_ATTEMPT: Duration = Duration::from_millis(1_000);
 

@@ -90,9 +90,11 @@ impl Context {
     /// Answers a question from the replica here.
     pub(crate) async fn query_here(&self, replica: Arc<Replica>, query: Query, deadline: Instant) -> Result<Answer, QueryError> {
         let generation = self.generation(replica.group);
-        let state = fresh_state(&replica, deadline).await?;
+        wait_until_fresh(&replica, deadline).await?;
+        let little = reads_little(&query);
+        let state: Arc<dyn ReadState> = if little { replica.state.shared() } else { Arc::from(replica.state.snapshot()) };
         let kind = replica.kind;
-        let at_once = if reads_little(&query) { from_memory(state.as_ref(), kind, &query) } else { Err(StateError::NotInMemory) };
+        let at_once = if little { from_memory(state.as_ref(), kind, &query) } else { Err(StateError::NotInMemory) };
         let answered = match at_once {
             Err(StateError::NotInMemory) => {
                 let reading = tokio::task::spawn_blocking(move || query::answer(state.as_ref(), kind, &query)).await;
@@ -151,14 +153,8 @@ fn turn_of(holders: &[NodeId], turn: usize) -> Option<NodeId> {
     holders.get(turn.checked_rem(holders.len())?).copied()
 }
 
-/// The state of a replica once it holds everything that was acknowledged before this call.
-pub(crate) async fn fresh_state(replica: &Replica, deadline: Instant) -> Result<Box<dyn ReadState>, QueryError> {
-    wait_until_fresh(replica, deadline).await?;
-    Ok(replica.state.snapshot())
-}
-
 /// Waits until a replica holds everything that was acknowledged before this call.
-async fn wait_until_fresh(replica: &Replica, deadline: Instant) -> Result<(), QueryError> {
+pub(crate) async fn wait_until_fresh(replica: &Replica, deadline: Instant) -> Result<(), QueryError> {
     let index = replica.read_ids.get(deadline).await.map_err(QueryError::unavailable)?;
     let mut applied = replica.state.applied();
     match tokio::time::timeout_at(deadline, applied.wait_for(|applied| *applied >= index)).await {

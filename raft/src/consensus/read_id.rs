@@ -73,10 +73,16 @@ impl ReadIdFetcher {
             };
             let Some(first) = first else { return };
             let mut readers = vec![first];
-            // Whoever is about to ask asks with him.
-            tokio::task::yield_now().await;
-            while let Ok(next) = self.queue.try_recv() {
-                readers.push(next);
+            // Whoever is about to ask asks with him, and who comes meanwhile.
+            for _turn in 0..limits::READERS_TURNS_MAX {
+                let before = readers.len();
+                tokio::task::yield_now().await;
+                while let Ok(next) = self.queue.try_recv() {
+                    readers.push(next);
+                }
+                if readers.len() == before {
+                    break;
+                }
             }
             let fetched = tokio::select! {
                 biased;

@@ -17,7 +17,7 @@ use super::batcher::{Batcher, batcher};
 use super::config::config;
 use super::context::{Context, Leadership};
 use super::network::Network;
-use super::read::fresh_state;
+use super::read::wait_until_fresh;
 use super::read_id::{ReadIds, read_ids};
 use super::replica_state::ReplicaState;
 use super::state_machine::{LatestSnapshot, StateMachine};
@@ -214,9 +214,9 @@ async fn follow_leadership(context: Arc<Context>, replica: Arc<Replica>) {
     }
 }
 
-/// Reads once, so that others need not wait for a replica that has just been placed.
+/// Waits as a reader would, so that others need not wait for a replica that has just been placed.
 async fn get_ready(replica: Arc<Replica>) {
-    while fresh_state(&replica, Instant::now() + limits::DEFAULT_DEADLINE).await.is_err() {
+    while wait_until_fresh(&replica, Instant::now() + limits::DEFAULT_DEADLINE).await.is_err() {
         tokio::time::sleep(limits::RETRY_PAUSE).await;
     }
     replica.ready.store(true, Ordering::Release);

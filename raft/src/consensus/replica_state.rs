@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::snapshot::{BuiltSnapshot, SnapshotFolder, build, sync_parent};
 use super::stores::{ReplicaStore, StoreFactory};
 use crate::format::raft_types::{decode_snapshot_meta, encode_snapshot_meta};
+use crate::store::remembered::RememberedState;
 use crate::store::{Changes, Family, ReadState};
 use crate::types::SnapshotMeta;
 
@@ -31,6 +32,8 @@ pub(crate) struct ReplicaState {
     covers: Mutex<SnapshotMeta>,
     /// Index of the last entry applied; 0: none.
     applied: watch::Sender<u64>,
+    /// The state that who reads now shares, with the index that was applied before it was taken. Dropped with the next change, so that it holds nothing of the past.
+    shared: Mutex<Option<(u64, Arc<RememberedState>)>>,
     /// Names given to folders so far in this process.
     names: AtomicU64,
     /// States that were replaced, with who may still read them.
@@ -79,6 +82,7 @@ impl ReplicaState {
             open: RwLock::new(Open { number, store }),
             covers: Mutex::new(covers),
             applied: watch::Sender::new(index),
+            shared: Mutex::new(None),
             names: AtomicU64::new(0),
             replaced: Mutex::new(Vec::new()),
             commands: AtomicU64::new(0),
@@ -94,6 +98,22 @@ impl ReplicaState {
     /// The state as of now.
     pub(crate) fn snapshot(&self) -> Box<dyn ReadState> {
         self.store().snapshot()
+    }
+
+    /// The state as of now or a moment ago, in which nothing is missing that was applied before this call. Who reads between two changes shares one, and the rows that it
+    /// has read.
+    pub(crate) fn shared(&self) -> Arc<RememberedState> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read before the state is taken: one that is newer than it says is only replaced too early.
+        let applied = *self.applied.borrow();
+        match &*shared {
+            Some((of, state)) if *of == applied => Arc::clone(state),
+            _ => {
+                let state = Arc::new(RememberedState::for_readers(self.snapshot()));
+                *shared = Some((applied, Arc::clone(&state)));
+                state
+            }
+        }
     }
 
     /// What the state covers.
@@ -191,6 +211,8 @@ impl ReplicaState {
         let index = covers.last_log_id.map_or(0, |last| last.index);
         *self.covers.lock().unwrap_or_else(PoisonError::into_inner) = covers;
         self.applied.send_replace(index);
+        let past = self.shared.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(past);
     }
 }
 
@@ -251,4 +273,68 @@ fn remove_rubbish(folder: &Path, number: u64) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::MemoryStores;
+    use super::*;
+    use crate::types::{LeaderId, LogId};
+
+    fn open(folder: &Path) -> ReplicaState {
+        ReplicaState::open(folder.join("replica"), Arc::new(MemoryStores)).expect("an empty state")
+    }
+
+    /// Applies an entry that writes its index under one key.
+    fn apply(state: &ReplicaState, index: u64) {
+        let mut changes = Changes::new();
+        changes.put(Family::Tree, Bytes::from_static(b"key"), Bytes::copy_from_slice(&index.to_be_bytes()));
+        let leader_id = LeaderId { term: 1, node_id: 1 };
+        let covers = SnapshotMeta { last_log_id: Some(LogId { leader_id, index }), ..SnapshotMeta::default() };
+        state.commit(changes, covers).expect("memory does not fail");
+    }
+
+    fn found(state: &RememberedState) -> u64 {
+        let value = state.get(Family::Tree, b"key").expect("memory does not fail");
+        value.map_or(0, |value| u64::from_be_bytes(value.as_ref().try_into().expect("eight bytes")))
+    }
+
+    #[test]
+    fn readers_share_a_state_until_the_next_change_and_nothing_is_held_after_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = open(folder.path());
+        apply(&state, 1);
+        let (one, other) = (state.shared(), state.shared());
+        assert!(Arc::ptr_eq(&one, &other));
+        let held = Arc::downgrade(&other);
+        drop(other);
+        apply(&state, 2);
+        assert_eq!((found(&one), found(&state.shared())), (1, 2), "each state stays as it was");
+        drop(one);
+        assert_eq!(held.strong_count(), 0, "a state of the past is not held");
+        let last = Arc::downgrade(&state.shared());
+        apply(&state, 3);
+        assert_eq!(last.strong_count(), 0, "nor is it when nobody reads any more");
+    }
+
+    #[test]
+    fn nothing_that_was_applied_before_a_reader_asked_is_missing() {
+        const ENTRIES: u64 = 20_000;
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = open(folder.path());
+        std::thread::scope(|scope| {
+            for _reader in 0..3 {
+                scope.spawn(|| {
+                    let mut last = 0;
+                    while last < ENTRIES {
+                        let applied = *state.applied().borrow();
+                        let read = found(&state.shared());
+                        assert!(read >= applied && read >= last, "{read} was read after {last}, when {applied} was applied");
+                        last = read;
+                    }
+                });
+            }
+            (1..=ENTRIES).for_each(|index| apply(&state, index));
+        });
+    }
 }
