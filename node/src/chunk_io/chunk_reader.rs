@@ -13,20 +13,20 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use skep_placement::chunk::chunk_id;
 use skep_placement::erasure::{reconstruct_shards, shard_length, shard_ranges, whole_blocks};
-use skep_placement::ids::{ChunkId, DatasourceId, DeviceId, GroupId, InstanceId, PoolId, WriteId};
+use skep_placement::ids::{ChunkId, DatasourceId, DeviceId, Epoch, GroupId, InstanceId, PoolId, WriteId};
 use skep_placement::limits::CHECKSUM_BLOCK_LENGTH_BYTES;
 use skep_placement::placement_map::preference_list;
 use skep_placement::profile::Code;
 use skep_placement::read_order::{AfterMiss, after_miss, read_order};
 use skep_raft::wire::meta::v1 as meta;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::encoded::heavy;
-use super::limits::{METADATA_DEADLINE, REFETCHES_MAX};
+use super::limits::{MAP_WAIT_MAX, METADATA_DEADLINE, REFETCHES_MAX};
 use super::metrics::{AGAIN, ASKED, BLOCKS_READ, DAMAGED_SHARDS, DEGRADED_READS, FIRST, HEDGED_READS};
 use super::{Damage, Shared, sound_shards, write_id};
 use crate::chunk_rpc::TransportError;
-use crate::cluster_map::code;
+use crate::cluster_map::{ClusterMap, code};
 use crate::device_store::{ShardBlocks, ShardKey};
 
 /// Why a range of a chunk can't be read now.
@@ -97,7 +97,7 @@ impl ChunkSource {
             Some((pg, sets, pool)) => {
                 // An instance of an older epoch is at home in that epoch's set first.
                 let mut group = sets.group.clone();
-                let home = sets.home_at(skep_placement::ids::Epoch(record.epoch)).to_vec();
+                let home = sets.home_at(Epoch(record.epoch)).to_vec();
                 if home != group.acting {
                     group.past.push(std::mem::replace(&mut group.acting, home));
                 }
@@ -118,6 +118,7 @@ pub(super) async fn read_range(
     record: &meta::ChunkRecord,
     range: Range<usize>,
 ) -> Result<Bytes, ChunkReadError> {
+    hear_of_home(shared, chunk, record).await;
     let mut source = ChunkSource::of_record(shared, datasource, chunk, record)?;
     for _ in 0..REFETCHES_MAX {
         let missed = match read_source(shared, &source, range.clone()).await {
@@ -127,11 +128,28 @@ pub(super) async fn read_range(
         let named_now = fetch_record(shared, datasource, chunk).await?;
         let write = named_now.as_ref().and_then(|record| record.write.as_ref()).map(write_id);
         match (after_miss(source.write, write), named_now) {
-            (AfterMiss::Read(_), Some(record)) => source = ChunkSource::of_record(shared, datasource, chunk, &record)?,
+            (AfterMiss::Read(_), Some(record)) => {
+                hear_of_home(shared, chunk, &record).await;
+                source = ChunkSource::of_record(shared, datasource, chunk, &record)?;
+            }
             (AfterMiss::Read(_) | AfterMiss::Cut, _) => return Err(missed),
         }
     }
     Err(ChunkReadError::Metadata { chunk, why: "its record changes faster than it can be read".into() })
+}
+
+/// Waits until this node's map knows the set that a record means if it names no devices: just after a pool was made, or a set changed, the record may be the younger
+/// one. After a while it is looked for where the map of now has it.
+async fn hear_of_home(shared: &Shared, chunk: ChunkId, record: &meta::ChunkRecord) {
+    let (pool, epoch) = (PoolId(record.pool), Epoch(record.epoch));
+    let knows = |map: &Arc<ClusterMap>| map.place(pool, &chunk).is_some_and(|(_, sets, _)| sets.group.epoch >= epoch);
+    if record.devices.is_empty() && !knows(&shared.maps.current()) {
+        let mut maps = shared.maps.watch();
+        let heard = timeout(MAP_WAIT_MAX, maps.wait_for(knows)).await;
+        if !matches!(heard, Ok(Ok(_))) {
+            tracing::warn!(%chunk, %pool, %epoch, "this node has not heard of the set that a chunk lies in");
+        }
+    }
 }
 
 async fn fetch_record(shared: &Shared, datasource: DatasourceId, chunk: ChunkId) -> Result<Option<meta::ChunkRecord>, ChunkReadError> {

@@ -35,7 +35,7 @@ pub const BUDGET_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long an acknowledged chunk waits for its last shards before they are left to the repair queue.
 pub const LINGER: Duration = Duration::from_millis(30);
 
-/// How long a writer waits for a newer map after a device refused an old epoch.
+/// How long a writer waits for a newer map after a device refused an old epoch, and a reader of a record that means a newer set.
 pub const MAP_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Deadline of each command and query that a client waits for: without a quorum it is told so within five seconds.

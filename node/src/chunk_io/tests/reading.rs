@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use skep_api::ports::BodyError;
 
-use super::rig::{Mood, Rig, Settings, id_of, large};
+use super::rig::{Mood, Rig, Settings, id_of, large, map};
 use crate::chunk_io::{Times, record_of};
+use crate::cluster_map::ClusterMap;
 
 /// Nothing is hedged within the test unless it is to be.
 fn patient() -> Settings {
@@ -62,6 +63,30 @@ async fn a_shard_that_is_gone_is_read_around_and_reported() {
     assert_eq!(rig.read(&stored, 0..300_001).await.unwrap(), bytes);
     let damage = rig.damage().await;
     assert_eq!((damage.instance.chunk, damage.missing), (id_of(&bytes), 0b001));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_is_younger_than_the_map_has_the_reader_wait_for_it() {
+    let rig = Rig::new(&patient());
+    let bytes = large();
+    let mut stored = rig.store(&bytes).await.remove(0);
+    assert!(stored.devices.is_empty(), "at home");
+    let known = |index, epoch| map(&patient(), index, epoch, Some(rig.set[..3].to_vec()));
+    // First a pool that this node has not heard of, then a set; its own set of before lies elsewhere.
+    let elsewhere = map(&patient(), 4, 1, Some(vec![rig.set[3], rig.set[2], rig.set[0]]));
+    for (old, new, epoch) in [(ClusterMap { pools: Default::default(), ..known(2, 1) }, known(3, 1), 1), (elsewhere, known(5, 2), 2)] {
+        rig.maps.publish(old);
+        stored.epoch = epoch;
+        let (maps, later) = (rig.maps.clone(), Duration::from_millis(100));
+        let published = tokio::spawn(async move {
+            tokio::time::sleep(later).await;
+            maps.publish(new);
+        });
+        let asked = std::time::Instant::now();
+        assert_eq!(rig.read(&stored, 0..300_001).await.unwrap(), bytes);
+        assert!(asked.elapsed() >= later, "epoch {epoch}: it was read before its set was known");
+        published.await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
